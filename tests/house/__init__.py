@@ -1,0 +1,1 @@
+"""The house rules of HOUSE.md, held by tests: floors, clock, code budget, packaging."""
