@@ -1,0 +1,1 @@
+"""What the clinical content promises: codes, rules and vignettes."""
