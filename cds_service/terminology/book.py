@@ -1,0 +1,199 @@
+"""The terminology of one content folder, read once and then immutable."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cds_service.errors import ContentError
+from cds_service.schemas import strict_yaml
+from cds_service.terminology.codes import CodeSystems
+from cds_service.terminology.concepts import Concept, Match, Order, OverrideReason, word_pattern
+from cds_service.terminology.meaning import Index, Row
+from cds_service.terminology.units import Analyte, UnitTable, factor
+
+
+class Terminology(msgspec.Struct):
+    """Every concept, code, unit and order that rules may name."""
+
+    systems: CodeSystems
+    units: UnitTable
+    analytes: dict[str, Analyte]
+    concepts: dict[str, Concept]
+    groups: dict[str, tuple[str, ...]]
+    orders: dict[str, Order]
+    override_reasons: dict[str, OverrideReason]
+    indexes: dict[str, Index]
+    codes: dict[str, tuple[tuple[str, str], ...]]
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """Return the concepts that a name stands for: the members of a group, or the concept itself."""
+        return self.groups.get(name, (name,))
+
+    def kind(self, name: str) -> str | None:
+        """Return what kind of thing a name is: measurement, diagnosis, procedure or medication; None if unknown."""
+        first = self.members(name)[0]
+        if first in self.analytes:
+            return "measurement"
+        return self.concepts[first].kind if first in self.concepts else None
+
+    def label(self, name: str) -> str:
+        """Return the name that a clinician reads."""
+        if name in self.analytes:
+            return self.analytes[name].name
+        return self.concepts[name].name if name in self.concepts else name
+
+
+def load(folder: Path) -> Terminology:
+    """
+    Read ``hooks/concepts``.
+
+    Raises ContentError with file and line where the content is not usable.
+    """
+    reader = _Reader(folder)
+    for name in ("labs", "diagnoses", "procedures", "medications"):
+        reader.concepts_of(name)
+    reader.products()
+    return reader.finish()
+
+
+class _Reader:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.analytes: dict[str, Analyte] = {}
+        self.concepts: dict[str, Concept] = {}
+        self.groups: dict[str, tuple[str, ...]] = {}
+        self.codes: dict[str, list[tuple[str, str]]] = {}
+        self.indexes = {
+            kind: Index({}, {}, {}, unless={}) for kind in ("measurement", "diagnosis", "procedure", "medication")
+        }
+        self.indexes["medication"].names_suffice = True
+
+    def document(self, name: str) -> strict_yaml.Mapping:
+        return strict_yaml.read(self.folder / f"{name}.yaml", shown_as=f"concepts/{name}.yaml")
+
+    def concepts_of(self, name: str) -> None:
+        document = self.document(name)
+        kind = document["kind"]
+        self.indexes[kind].local_words = word_pattern(tuple(document.get("local_words") or ()))
+        for identifier, entry in document["concepts"].items():
+            where = f"concepts/{name}.yaml:{document['concepts'].lines[identifier]}"
+            if identifier in self.analytes or identifier in self.concepts:
+                raise ContentError(f'The concept "{identifier}" stands twice.', where=where, slug="duplicate-concept")
+            self._add(kind, identifier, entry, where)
+        for group, entry in (document.get("groups") or {}).items():
+            self.groups[group] = tuple(entry["any_of"])
+
+    def _add(self, kind: str, identifier: str, entry: Mapping[str, Any], where: str) -> None:
+        if kind == "measurement":
+            self.analytes[identifier] = _analyte(identifier, entry, where)
+        else:
+            self.concepts[identifier] = _concept(kind, identifier, entry)
+        self._add_codes(self.indexes[kind], identifier, entry)
+
+    def _add_codes(self, index: Index, identifier: str, entry: Mapping[str, Any]) -> None:
+        kept = self.codes.setdefault(identifier, [])
+        for code in [*entry.get("codes", ()), *entry.get("ingredients", ())]:
+            if code.get("unverified"):
+                continue
+            kept.append((code["system"], code["code"]))
+            match = Match(identifier, "code", code["system"], code["code"])
+            index.add(code["system"], code["code"], Row(match, bool(code.get("generic"))))
+        for block in entry.get("blocks", ()):
+            match = Match(identifier, "block", "ICD-10-CM", block["prefix"])
+            index.add_block("ICD-10-CM", block["prefix"], Row(match, bool(block.get("generic"))))
+        for drug_class in entry.get("atc", ()):
+            index.add_block("ATC", drug_class["code"], Row(Match(identifier, "code", "ATC", drug_class["code"])))
+        pattern = word_pattern(tuple(entry.get("names") or entry.get("text") or ()))
+        if pattern:
+            index.text[identifier] = pattern
+        other = word_pattern(tuple(entry.get("unless") or ()))
+        if other:
+            index.unless[identifier] = other
+        if entry.get("exclude"):
+            index.excluded = index.excluded | {identifier}
+
+    def products(self) -> None:
+        index = self.indexes["medication"]
+        with (self.folder / "medication-products.csv").open(encoding="utf-8", newline="") as rows:
+            for row in csv.DictReader(rows):
+                match = Match(
+                    row["concept"], "product", "RxNorm", row["rxcui"], row["route"], int(row["ingredients"] or 1)
+                )
+                index.add("RxNorm", row["rxcui"], Row(match))
+
+    def finish(self) -> Terminology:
+        systems = self.document("systems")["systems"]
+        return Terminology(
+            systems=CodeSystems(
+                {name: row["uri"] for name, row in systems.items()},
+                {name: row.get("aliases") or () for name, row in systems.items()},
+            ),
+            units=UnitTable({unit: tuple(others or ()) for unit, others in self.document("units")["units"].items()}),
+            analytes=self.analytes,
+            concepts=self.concepts,
+            groups=self.groups,
+            orders=_orders(self.document("orders")),
+            override_reasons=_reasons(self.document("override-reasons")),
+            indexes=self.indexes,
+            codes={name: tuple(codes) for name, codes in self.codes.items()},
+        )
+
+
+def _analyte(identifier: str, entry: Mapping[str, Any], where: str) -> Analyte:
+    bounds = entry.get("plausible") or {}
+    try:
+        return Analyte(
+            id=identifier,
+            name=entry["name"],
+            unit=entry.get("unit") or "",
+            factors={unit: factor(str(text)) for unit, text in (entry.get("units") or {}).items()},
+            low=_decimal(bounds.get("low")),
+            high=_decimal(bounds.get("high")),
+            decimals=int(entry.get("decimals", 1)),
+            hemolysis_sensitive=bool(entry.get("hemolysis_sensitive")),
+            qualitative=bool(entry.get("qualitative")),
+        )
+    except (InvalidOperation, KeyError) as failure:
+        raise ContentError(
+            f'The measurement "{identifier}" is not usable: {failure}.', where=where, slug="bad-concept"
+        ) from None
+
+
+def _decimal(text: object) -> Decimal | None:
+    return None if text is None else Decimal(str(text))
+
+
+def _concept(kind: str, identifier: str, entry: Mapping[str, Any]) -> Concept:
+    return Concept(
+        id=identifier,
+        kind=kind,
+        name=entry["name"],
+        text=tuple(entry.get("text") or entry.get("names") or ()),
+        routes=tuple(entry.get("routes") or ()),
+        max_ingredients=int(entry.get("max_ingredients") or 3),
+        codes=len(entry.get("codes") or entry.get("ingredients") or ()),
+    )
+
+
+def _orders(document: Mapping[str, Any]) -> dict[str, Order]:
+    return {
+        identifier: Order(
+            id=identifier,
+            name=entry["name"],
+            category=entry["category"],
+            say=entry["say"],
+            **{key: entry["code"][key] for key in ("system", "code", "display", "verified")},
+        )
+        for identifier, entry in document["concepts"].items()
+    }
+
+
+def _reasons(document: Mapping[str, Any]) -> dict[str, OverrideReason]:
+    reasons: Iterable[tuple[str, Any]] = document["reasons"].items()
+    return {code: OverrideReason(document["system"], code, entry["display"]) for code, entry in reasons}

@@ -1,0 +1,77 @@
+"""Concepts: the things rules name ("phosphate", "met-eskd", "vka"), each with the codes that mean it."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+# Words before a match that turn it into its opposite, within the same clause of a text.
+_NEGATED = re.compile(
+    r"\b(no|not|non|without|denies|denied|negative for|rule[sd]? out|r/o|family history of|fh of|history of|h/o|"
+    r"never|stopped|discontinued|avoid|allergic to|allergy to|intolerant of|free of|absence of|possible|suspected|\?)\b[^.;,]{0,40}$",
+    re.IGNORECASE,
+)
+
+
+class Match(msgspec.Struct, frozen=True, gc=False):
+    """
+    A code or a text that means a concept.
+
+    ``how`` is "code", "block" (an ICD-10-CM block), "product" (a RxNorm product), "text" (a generic code confirmed
+    by its wording) or "name" (only a name was recognised: weaker, and said on the card).
+    """
+
+    concept: str
+    how: str
+    system: str = ""
+    code: str = ""
+    route: str = ""
+    ingredients: int = 1
+
+
+class Concept(msgspec.Struct, frozen=True):
+    """A diagnosis, procedure or medication that rules can name."""
+
+    id: str
+    kind: str
+    name: str
+    text: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    max_ingredients: int = 3
+    codes: int = 0
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Something a card may suggest: a test, an image, a procedure or a referral, with its code."""
+
+    id: str
+    name: str
+    category: str
+    say: str
+    system: str
+    code: str
+    display: str
+    verified: str
+
+
+class OverrideReason(msgspec.Struct, frozen=True):
+    """A reason a clinician may give for not following a card."""
+
+    system: str
+    code: str
+    display: str
+
+
+def word_pattern(words: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Compile names into one whole-word pattern; None where there are no names."""
+    if not words:
+        return None
+    longest_first = sorted(words, key=len, reverse=True)
+    return re.compile(r"(?<![\w-])(" + "|".join(map(re.escape, longest_first)) + r")(?![\w-])", re.IGNORECASE)
+
+
+def affirmed(pattern: re.Pattern[str], text: str) -> bool:
+    """Say whether a text names the thing without denying it ("no calciphylaxis", "rule out ...")."""
+    shortened = text[:400]
+    return any(not _NEGATED.search(shortened[: found.start()]) for found in pattern.finditer(shortened))

@@ -1,0 +1,78 @@
+"""
+Quantities and units: every value in a rule has been converted to the one unit of its analyte.
+
+Conversion is by unit, never by LOINC, and exact (Decimal): a factor belongs to an analyte, since UCUM alone
+cannot turn mass into substance (KNOWLEDGE 2.2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
+
+import msgspec
+
+_ANNOTATION = re.compile(r"\{[^{}]*\}")
+
+
+class Quantity(msgspec.Struct, frozen=True, gc=False):
+    """A number with its unit and, where the laboratory gave one, its comparator (``<``, ``<=``, ``>=``, ``>``)."""
+
+    value: Decimal
+    unit: str
+    comparator: str = ""
+
+    def rounded(self, digits: int) -> str:
+        """Show the value rounded half up, as clinicians round; comparisons never use this."""
+        return f"{self.comparator}{self.value.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)}"
+
+
+class Analyte(msgspec.Struct, frozen=True):
+    """A measurement that rules know: its unit, the factors to it, and what value a living patient can have."""
+
+    id: str
+    name: str
+    unit: str
+    factors: dict[str, tuple[Decimal, Decimal]]
+    low: Decimal | None
+    high: Decimal | None
+    decimals: int
+    hemolysis_sensitive: bool = False
+    qualitative: bool = False
+
+    def convert(self, value: Decimal, unit: str) -> Decimal | None:
+        """Return the value in the analyte's own unit, or None where no factor is known (never guessed)."""
+        factor = self.factors.get(unit)
+        return None if factor is None else value * factor[0] / factor[1]
+
+    def plausible(self, value: Decimal) -> bool:
+        """Say whether a living patient can have this value (in the analyte's own unit)."""
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+class UnitTable:
+    """How records spell units. Case, spaces, micro signs and annotations in braces make no difference."""
+
+    def __init__(self, spellings: Mapping[str, Iterable[str]]) -> None:
+        self._table: dict[str, str] = {}
+        for unit, others in spellings.items():
+            self._table.update((_folded(spelling), unit) for spelling in (unit, *others))
+
+    def canonical(self, spelling: str | None) -> str | None:
+        """Return the unit that a spelling means, or None where it means none that we know."""
+        if not spelling or len(spelling) > 40:
+            return None
+        key = _folded(spelling)
+        return self._table.get(key) or self._table.get(_ANNOTATION.sub("", key))
+
+
+def _folded(spelling: str) -> str:
+    plain = "".join(spelling.split()).casefold()
+    return plain.replace("\u03bc", "u").replace("\u00b5", "u").replace("mcg", "ug")
+
+
+def factor(text: str) -> tuple[Decimal, Decimal]:
+    """Read a factor as content writes it: ``"4.008"`` or ``"1/4.008"``; the second number divides."""
+    above, _, below = text.partition("/")
+    return Decimal(above), Decimal(below or "1")
