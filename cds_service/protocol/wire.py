@@ -1,0 +1,127 @@
+"""
+JSON that two readers would understand in the same way, checked at the speed of the typed decoder.
+
+Depth is bounded, a member that stands twice in one object is refused, NaN and Infinity are not JSON. A small
+body is checked whole by the standard library; in a large one every object that we read is checked where it is
+read: written out again without its duplicates it would be shorter than it was. An object with white space
+between its members cannot be checked so, and sends the whole body once through the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from cds_service.errors import MalformedJson
+
+MAX_DEPTH = 64
+CHECKED_WHOLE = 32_768
+Members = dict[str, msgspec.Raw]
+
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_members = msgspec.json.Decoder(Members)
+_encode = msgspec.json.Encoder().encode
+
+
+def is_null(raw: msgspec.Raw | bytes) -> bool:
+    """Say whether a value kept as bytes is the JSON null."""
+    return len(raw) == 4 and bytes(raw) == b"null"
+
+
+class Body:
+    """One request body, with what has been checked about it so far."""
+
+    def __init__(self, raw: bytes) -> None:
+        if not _shallow(raw):
+            raise MalformedJson(
+                f"The JSON is nested more than {MAX_DEPTH} levels deep.",
+                slug="too-deep",
+                why="No CDS Hooks request needs that, and deep nesting is a way to stop a server.",
+                remedy="Send FHIR resources without the deep nesting.",
+            )
+        self.raw = raw
+        self.checked = False
+        if len(raw) <= CHECKED_WHOLE:
+            self.check_whole()
+
+    def members(self, raw: bytes | msgspec.Raw) -> Members:
+        """
+        Read the members of one JSON object, leaving their values as bytes.
+
+        Raises MalformedJson where a member stands twice, and msgspec.DecodeError where it is not an object.
+        """
+        found = _members.decode(raw)
+        if not self.checked and len(_encode(found)) != len(raw):
+            self.check_whole()
+        return found
+
+    def check_whole(self) -> None:
+        """Read the whole body strictly, once: every object at every depth, and every number."""
+        try:
+            json.loads(
+                self.raw, object_pairs_hook=_no_twins, parse_constant=_no_constant, parse_int=len, parse_float=len
+            )
+        except RecursionError:
+            raise MalformedJson("The JSON is nested too deeply.", slug="too-deep") from None
+        except UnicodeDecodeError:
+            raise MalformedJson(
+                "The body is not UTF-8.", slug="not-utf-8", remedy="Send JSON encoded as UTF-8."
+            ) from None
+        except ValueError as failure:
+            raise _syntax_error(failure) from None
+        self.checked = True
+
+
+def _syntax_error(failure: ValueError) -> MalformedJson:
+    place = f"line {failure.lineno}, column {failure.colno}" if isinstance(failure, json.JSONDecodeError) else ""
+    return MalformedJson(
+        f"The body is not valid JSON{f' at {place}' if place else ''}.",
+        why="A parser stopped there; the text itself is not repeated here.",
+        remedy="Send one JSON object as RFC 8259 defines it.",
+        slug="not-json",
+    )
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> None:
+    if len(pairs) > 1 and len({key for key, _ in pairs}) != len(pairs):
+        raise MalformedJson(
+            "A member stands twice in one JSON object.",
+            slug="duplicate-member",
+            why="Two readers could take different values, and so different patients, from it.",
+            remedy="Send every member once.",
+        )
+
+
+def _no_constant(_name: str) -> None:
+    raise MalformedJson("NaN and Infinity are not JSON.", slug="not-a-json-number", remedy="Leave such values out.")
+
+
+def _shallow(raw: bytes) -> bool:
+    """
+    Take away innermost pairs of brackets until none is left: quick, and enough for honest bodies.
+
+    Brackets inside strings can make this fail (then the exact count decides) or, by design of an attacker,
+    succeed; the decoders have their own guard against recursion, so that costs nothing.
+    """
+    brackets = raw.translate(None, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH // 2):
+        fewer = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if not fewer:
+            return True
+        if len(fewer) == len(brackets):
+            break
+        brackets = fewer
+    return _exact_depth(raw) <= MAX_DEPTH
+
+
+def _exact_depth(raw: bytes) -> int:
+    depth = deepest = 0
+    for token in _TOKEN.finditer(raw):
+        first = token.group()[:1]
+        depth += (first in b"{[") - (first in b"}]")
+        deepest = max(deepest, depth)
+    return deepest
