@@ -1,0 +1,141 @@
+"""Verdicts and the trail of evidence behind them. UNKNOWN is a verdict of its own, never a kind of NO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from enum import Enum
+
+import msgspec
+
+from cds_service.facts.dates import DAY, When
+from cds_service.facts.model import Diagnosis, Measurement, Medication, Procedure
+
+Item = Measurement | Diagnosis | Medication | Procedure
+
+
+class Verdict(Enum):
+    """The answer to a clause or a rule."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+YES, NO, UNKNOWN = Verdict.YES, Verdict.NO, Verdict.UNKNOWN
+MARKS = {YES: "✓", NO: "✗", UNKNOWN: "?"}
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """
+    A verdict with its reason: one line of the evidence trail, and the lines below it.
+
+    ``items`` are the facts it rests on, ``missing`` names what would have to be known to decide an UNKNOWN,
+    ``absent`` names a measurement whose absence is itself the finding.
+    """
+
+    verdict: Verdict
+    label: str
+    children: tuple[Judgement, ...] = ()
+    items: tuple[Item, ...] = ()
+    missing: tuple[str, ...] = ()
+    absent: str = ""
+
+    def walk(self) -> Iterator[Judgement]:
+        """Yield this judgement and all below it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def supporting(self) -> Iterator[Item]:
+        """Yield the facts that a YES rests on: those of the branches that are themselves YES."""
+        if self.verdict is YES:
+            yield from self.items
+            for child in self.children:
+                yield from child.supporting()
+
+    def lines(self, indent: int = 0) -> Iterator[str]:
+        """Yield the trail as indented text."""
+        yield f"{'  ' * indent}{MARKS[self.verdict]} {self.label}"
+        for child in self.children:
+            yield from child.lines(indent + 1)
+
+
+def every(label: str, children: tuple[Judgement, ...]) -> Judgement:
+    """All must hold: one NO decides; without one, an UNKNOWN keeps it open."""
+    verdicts = {child.verdict for child in children}
+    verdict = NO if NO in verdicts else UNKNOWN if UNKNOWN in verdicts else YES
+    return Judgement(verdict, label, children, missing=_missing(verdict, children))
+
+
+def some(label: str, children: tuple[Judgement, ...]) -> Judgement:
+    """One must hold: one YES decides; without one, an UNKNOWN keeps it open."""
+    verdicts = {child.verdict for child in children}
+    verdict = YES if YES in verdicts else UNKNOWN if UNKNOWN in verdicts else NO
+    return Judgement(verdict, label, children, missing=_missing(verdict, children))
+
+
+def opposite(child: Judgement) -> Judgement:
+    """The opposite; the opposite of UNKNOWN is UNKNOWN."""
+    verdict = {YES: NO, NO: YES, UNKNOWN: UNKNOWN}[child.verdict]
+    return Judgement(verdict, "not", (child,), missing=child.missing)
+
+
+def count(label: str, children: tuple[Judgement, ...], needed: int) -> Judgement:
+    """At least ``needed`` must hold: decided when enough do, or when the rest can no longer make it."""
+    sure = sum(child.verdict is YES for child in children)
+    possible = sure + sum(child.verdict is UNKNOWN for child in children)
+    verdict = YES if sure >= needed else UNKNOWN if possible >= needed else NO
+    return Judgement(verdict, label, children, missing=_missing(verdict, children))
+
+
+def _missing(verdict: Verdict, children: tuple[Judgement, ...]) -> tuple[str, ...]:
+    if verdict is not UNKNOWN:
+        return ()
+    return tuple(dict.fromkeys(name for child in children if child.verdict is UNKNOWN for name in child.missing))
+
+
+def above(result: Measurement, limit: Decimal, *, or_equal: bool = False) -> Verdict:
+    """
+    Say whether a result lies above a limit, respecting its comparator (KNOWLEDGE 2.2).
+
+    ``>5.5`` proves "above 5.5"; ``>=5.5`` does not; ``<8`` neither proves nor excludes it; ``<5`` excludes it.
+    """
+    value, comparator = result.value, result.comparator
+    if not comparator:
+        return YES if value > limit or (or_equal and value == limit) else NO
+    if comparator == ">":
+        return YES if value >= limit else UNKNOWN
+    if comparator == ">=":
+        return YES if value > limit or (or_equal and value == limit) else UNKNOWN
+    if comparator == "<":
+        return NO if value <= limit else UNKNOWN
+    if comparator == "<=":
+        return NO if value < limit or (not or_equal and value == limit) else UNKNOWN
+    return UNKNOWN
+
+
+def below(result: Measurement, limit: Decimal, *, or_equal: bool = False) -> Verdict:
+    """Say whether a result lies below a limit: the exact opposite of being above it."""
+    return {YES: NO, NO: YES, UNKNOWN: UNKNOWN}[above(result, limit, or_equal=not or_equal)]
+
+
+def within_days(when: When | None, today: int, days: int) -> Verdict:
+    """
+    Say whether something happened at most so many calendar days ago; the day itself counts.
+
+    A date known only to the month or year may lie on both sides of the limit: UNKNOWN, as for no date at all.
+    """
+    if when is None:
+        return UNKNOWN
+    if today - when.first <= days:
+        return YES
+    return NO if today - when.last > days else UNKNOWN
+
+
+def apart(one: When, other: When) -> float:
+    """Return the least time in seconds that can lie between two moments."""
+    return max(0.0, one.start - other.end, other.start - one.end)
+
+
+HOUR = DAY // 24

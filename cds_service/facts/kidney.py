@@ -1,0 +1,205 @@
+"""Kidneys: failure, advanced disease, and a transplant that works (KNOWLEDGE 2.3, after KDIGO staging)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from cds_service.facts.dates import DAY
+from cds_service.facts.evidence import (
+    NO,
+    UNKNOWN,
+    YES,
+    Item,
+    Judgement,
+    Verdict,
+    above,
+    below,
+    every,
+    some,
+    within_days,
+)
+from cds_service.facts.model import CONDITIONS, LABS, PROCEDURES, Diagnosis, Facts, Medication, Procedure
+from cds_service.protocol.prefetch import State
+
+DIALYSIS = ("hemodialysis", "peritoneal", "dialysis-any")
+# KNOWLEDGE 2.3: maintenance dialysis within 45 days (chosen without a direct source: section 11, doubt 6).
+DIALYSIS_DAYS = 45
+# KDIGO: G5 is an eGFR below 15, G4 below 30 mL/min/1.73m2. An eGFR counts for 365 days (KNOWLEDGE 2).
+GRAFT_WORKS_FROM, EGFR_DAYS = Decimal(15), 365
+
+
+def active(facts: Facts, *concepts: str) -> tuple[Diagnosis, ...]:
+    """Return the active diagnoses of any of these concepts."""
+    return tuple(item for concept in concepts for item in facts.diagnoses.get(concept, ()) if item.active)
+
+
+def procedures(facts: Facts, *concepts: str) -> tuple[Procedure, ...]:
+    """Return the procedures of any of these concepts."""
+    return tuple(item for concept in concepts for item in facts.procedures.get(concept, ()))
+
+
+def presence(facts: Facts, label: str, found: Iterable[Item], *kinds: str) -> Judgement:
+    """YES where something was found; else NO if the kinds of data were loaded completely, else UNKNOWN."""
+    items = tuple(found)
+    if items:
+        return Judgement(YES, f"{label}: {describe(items[0])}", items=items[:3])
+    gaps = tuple(kind for kind in kinds if not facts.state(kind).conclusive)
+    return (
+        Judgement(UNKNOWN, f"{label}: not known, {_why(facts, gaps)}", missing=gaps)
+        if gaps
+        else Judgement(NO, f"{label}: none on record")
+    )
+
+
+def _why(facts: Facts, gaps: tuple[str, ...]) -> str:
+    return "; ".join(f"{kind} {_STATES[facts.state(kind)]}" for kind in gaps)
+
+
+_STATES = {
+    State.ABSENT: "were not sent",
+    State.FAILED: "could not be loaded by the EHR",
+    State.TRUNCATED: "were sent only in part",
+    State.EMPTY: "are empty",
+    State.COMPLETE: "are loaded",
+}
+
+
+def describe(item: Item) -> str:
+    """Say what was found, with its code and its day."""
+    if isinstance(item, Diagnosis | Procedure | Medication):
+        since = "since " if isinstance(item, Diagnosis) else ""
+        day = f", {since}{item.when.day}" if item.when else ", undated"
+        how = " by name only" if item.how == "name" else f" {item.system} {item.code}"
+        return f"{item.display or item.concept} ({how.strip()}){day}"
+    return f"{item.analyte} {item.comparator}{item.reported} {item.unit}, {item.when.day}"
+
+
+def failure(facts: Facts) -> Judgement:
+    """
+    Judge whether the patient has kidney failure (ESKD): by diagnosis, or maintenance dialysis, less a working transplant.
+
+    Dialysis for acute kidney injury, and continuous or emergency dialysis, is no evidence of ESKD.
+    """
+    coded = presence(
+        facts, "end-stage kidney disease or dialysis status", active(facts, "met-eskd", "dialysis-status"), CONDITIONS
+    )
+    dialysed = every(
+        "maintenance dialysis without acute kidney injury",
+        (
+            presence(facts, f"dialysis within {DIALYSIS_DAYS} days", _recent_dialysis(facts), PROCEDURES),
+            _negated(presence(facts, "acute kidney injury", active(facts, "aki"), CONDITIONS)),
+        ),
+    )
+    either = some("kidney failure on record", (coded, dialysed))
+    if either.verdict is NO:
+        return Judgement(NO, "kidney failure (ESKD)", (either,))
+    works = transplant_works(facts)
+    if works.verdict is YES:
+        return Judgement(NO, "kidney failure (ESKD): recorded, but a transplanted kidney works", (either, works))
+    return Judgement(
+        _less(either.verdict, works.verdict),
+        "kidney failure (ESKD)",
+        (either, works),
+        missing=tuple(dict.fromkeys((*either.missing, *works.missing))),
+    )
+
+
+def _negated(judgement: Judgement) -> Judgement:
+    verdict = {YES: NO, NO: YES, UNKNOWN: UNKNOWN}[judgement.verdict]
+    return Judgement(verdict, f"no {judgement.label}", items=judgement.items, missing=judgement.missing)
+
+
+def _less(either: Verdict, works: Verdict) -> Verdict:
+    return UNKNOWN if works is UNKNOWN and either is YES else either
+
+
+def _recent_dialysis(facts: Facts) -> list[Procedure]:
+    return [item for item in procedures(facts, *DIALYSIS) if within_days(item.when, facts.today, DIALYSIS_DAYS) is YES]
+
+
+def transplant_works(facts: Facts) -> Judgement:
+    """
+    Judge whether a transplanted kidney works, so that an old ESKD code no longer counts.
+
+    Without any sign of a transplant in what was loaded the answer is NO: an EHR that sends no procedures must not
+    silence every rule about dialysis patients. With a sign of one, doubt stays doubt.
+    """
+    grafts = (*active(facts, "ktx"), *procedures(facts, "ktx-proc", "ktx"))
+    if not grafts:
+        return Judgement(NO, "working kidney transplant: no transplant on record")
+    found = Judgement(YES, f"kidney transplant: {describe(grafts[0])}", items=grafts[:2])
+    failed = active(facts, "ktx-fail")
+    if failed:
+        return Judgement(NO, f"working kidney transplant: it failed, {describe(failed[0])}", (found,), items=failed[:1])
+    again = _dialysis_after(facts, grafts)
+    if again:
+        return Judgement(
+            NO, f"working kidney transplant: dialysis after it, {describe(again[0])}", (found,), items=again[:1]
+        )
+    return every("working kidney transplant", (found, _graft_function(facts)))
+
+
+def _dialysis_after(facts: Facts, grafts: tuple[Diagnosis | Procedure, ...]) -> list[Procedure]:
+    dates = [graft.when.start for graft in grafts if graft.when]
+    if not dates:
+        return []
+    return [item for item in procedures(facts, *DIALYSIS) if item.when and item.when.start > max(dates) + DAY]
+
+
+def _graft_function(facts: Facts) -> Judgement:
+    results = [
+        one for one in facts.measurements.get("egfr", ()) if within_days(one.when, facts.today, EGFR_DAYS) is YES
+    ]
+    if results:
+        verdict = above(results[0], GRAFT_WORKS_FROM, or_equal=True)
+        return Judgement(
+            verdict,
+            f"graft function: eGFR {results[0].value}, {results[0].when.day}",
+            items=(results[0],),
+            missing=("egfr",) if verdict is UNKNOWN else (),
+        )
+    depends = active(facts, "dialysis-status")
+    if depends:
+        return Judgement(NO, f"graft function: no eGFR, and {describe(depends[0])}", items=depends[:1])
+    known = facts.state(LABS).conclusive
+    return Judgement(
+        YES if known else UNKNOWN,
+        "graft function: no eGFR and no dependence on dialysis on record",
+        missing=() if known else (LABS,),
+    )
+
+
+def transplant_failed(facts: Facts) -> Judgement:
+    """Judge whether a kidney transplant has failed (rejection alone is not failure)."""
+    return presence(facts, "failed kidney transplant", active(facts, "ktx-fail"), CONDITIONS)
+
+
+def advanced_disease(facts: Facts, *, egfr_below: Decimal) -> Judgement:
+    """Judge whether the patient has advanced CKD: kidney failure, stage 4 or 5, or a newest eGFR below the limit."""
+    return some(
+        "advanced chronic kidney disease",
+        (
+            failure(facts),
+            presence(facts, "CKD stage 4 or 5", active(facts, "advanced-ckd-codes"), CONDITIONS),
+            _low_egfr(facts, egfr_below),
+        ),
+    )
+
+
+def _low_egfr(facts: Facts, limit: Decimal) -> Judgement:
+    results = [
+        one for one in facts.measurements.get("egfr", ()) if within_days(one.when, facts.today, EGFR_DAYS) is YES
+    ]
+    if results:
+        verdict = below(results[0], limit)
+        return Judgement(
+            verdict,
+            f"newest eGFR {results[0].comparator}{results[0].value} (limit {limit}), {results[0].when.day}",
+            items=(results[0],),
+            missing=("egfr",) if verdict is UNKNOWN else (),
+        )
+    known = facts.state(LABS).conclusive
+    return Judgement(
+        NO if known else UNKNOWN, f"newest eGFR: none within {EGFR_DAYS} days", missing=() if known else ("egfr",)
+    )

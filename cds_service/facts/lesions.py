@@ -1,0 +1,90 @@
+"""
+Skin lesions and what they can mean in kidney failure (KNOWLEDGE 5.1, CC-05).
+
+Class S (necrosis, gangrene, livedo, ischemic ulcer) and an ulcer without an explanation are suspicious by
+themselves; nodules and purpura are so when the skin hurts; an explained ulcer, or pain alone, asks for a look.
+"""
+
+from __future__ import annotations
+
+from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, Verdict, every, some, within_days
+from cds_service.facts.kidney import active, describe
+from cds_service.facts.model import CONDITIONS, Diagnosis, Facts
+
+# KNOWLEDGE 2.3: a diagnosis of one encounter that is older than this is no lesion of today.
+ENCOUNTER_DAYS = 90
+
+
+def of_class(facts: Facts, label: str, concept: str, within: int) -> Judgement:
+    """Judge whether an active lesion of one class began or was recorded within so many days."""
+    lesions = active(facts, concept)
+    recent = [(lesion, _recent(lesion, facts, within)) for lesion in lesions]
+    sure = tuple(lesion for lesion, verdict in recent if verdict is YES)
+    if sure:
+        return Judgement(YES, f"{label}: {describe(sure[0])}", items=sure[:3])
+    if any(verdict is UNKNOWN for _, verdict in recent):
+        return Judgement(
+            UNKNOWN,
+            f"{label}: recorded without a date that tells whether it is recent",
+            missing=("date of the lesion",),
+        )
+    if not facts.state(CONDITIONS).conclusive:
+        return Judgement(UNKNOWN, f"{label}: conditions are not known", missing=(CONDITIONS,))
+    return Judgement(NO, f"{label}: none recorded within {within} days")
+
+
+def _recent(lesion: Diagnosis, facts: Facts, within: int) -> Verdict:
+    return within_days(lesion.when, facts.today, min(within, ENCOUNTER_DAYS) if lesion.encounter else within)
+
+
+def ischemic(facts: Facts, *, within: int) -> Judgement:
+    """Judge whether there is a lesion of class S: necrosis, gangrene, livedo or an ischemic ulcer."""
+    return of_class(facts, "ischemic lesion or necrosis", "les-strong", within)
+
+
+def suspicious(facts: Facts, *, within: int) -> Judgement:
+    """Judge whether there is a lesion that suggests calciphylaxis in kidney failure."""
+    return some(
+        "lesion that suggests calciphylaxis",
+        (
+            ischemic(facts, within=within),
+            of_class(facts, "skin ulcer", "les-ulcer", within),
+            every(
+                "painful nodules or purpura",
+                (
+                    of_class(facts, "pain of the skin", "les-pain", within),
+                    some(
+                        "nodules or purpura",
+                        (
+                            of_class(facts, "nodules", "les-nodule", within),
+                            of_class(facts, "purpura", "les-purpura", within),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+    )
+
+
+def ischemic_or_ulcer(facts: Facts, *, within: int) -> Judgement:
+    """Judge whether there is a lesion of class S or an ulcer without another explanation."""
+    return some(
+        "ischemic lesion or ulcer", (ischemic(facts, within=within), of_class(facts, "skin ulcer", "les-ulcer", within))
+    )
+
+
+def explained_ulcer(facts: Facts, *, within: int) -> Judgement:
+    """Judge whether there is an ulcer with another explanation: pressure, diabetic foot, venous stasis."""
+    return of_class(facts, "ulcer with another explanation", "les-explained", within)
+
+
+def to_review(facts: Facts, *, within: int) -> Judgement:
+    """Judge whether there is any lesion that deserves a look in kidney failure."""
+    return some(
+        "skin lesion",
+        (
+            suspicious(facts, within=within),
+            explained_ulcer(facts, within=within),
+            of_class(facts, "pain of the skin", "les-pain", within),
+        ),
+    )

@@ -1,0 +1,178 @@
+"""Medications the patient takes now: by ingredient, by product with its route, or, weaker, by name (KNOWLEDGE 3.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from cds_service.facts import model
+from cds_service.facts.dates import DAY, When, parse
+from cds_service.facts.model import Medication, SetAside
+from cds_service.facts.records import Period, Raw, Record, present
+from cds_service.facts.shared import Desk, display_of
+from cds_service.terminology.concepts import Match
+
+ORDERED = frozenset({"", "order", "original-order", "reflex-order", "filler-order", "instance-order"})
+SYSTEMIC = ("oral", "injection", "rectal")
+_ROUTES = (
+    (
+        "local",
+        re.compile(
+            r"topical|ophthalm|cutaneous|transdermal|inhal|nasal|otic|vaginal|irrigat|intraperitoneal|eye|ear\b", re.I
+        ),
+    ),
+    ("injection", re.compile(r"inject|intraven|subcut|intramusc|parenteral|infusion|\biv\b|\bim\b|\bsc\b", re.I)),
+    ("rectal", re.compile(r"rectal|enema|suppository", re.I)),
+    ("oral", re.compile(r"oral|by mouth|enteral|nasogastric|\bpo\b", re.I)),
+)
+_WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _Route(msgspec.Struct):
+    route: Raw = Raw()
+
+
+class _Repeat(msgspec.Struct):
+    boundsPeriod: Period | None = None
+
+
+class _Timing(msgspec.Struct):
+    repeat: _Repeat | None = None
+
+
+class _Dosage(_Route):
+    timing: _Timing | None = None
+
+
+class _Dispense(msgspec.Struct):
+    validityPeriod: Period | None = None
+
+
+class _Bounds(msgspec.Struct):
+    dosages: list[_Dosage] = []
+    dispense: _Dispense | None = None
+
+
+_dosages = msgspec.json.Decoder(list[_Dosage])
+_dispense = msgspec.json.Decoder(_Dispense)
+_contained = msgspec.json.Decoder(Record)
+
+
+def read(record: Record, desk: Desk) -> Iterator[Medication | SetAside]:
+    """Yield the medications that a MedicationRequest or MedicationStatement means, or why it counts for none."""
+    kind = model.MEDICATIONS if record.resourceType == "MedicationRequest" else model.STATEMENTS
+    code = _code(record, desk)
+    if code is None:
+        yield SetAside(kind, "other-fhir-version" if present(record.medication) else "unresolved")
+        return
+    meaning = desk.reader.medications(bytes(code))
+    if not meaning.matches:
+        desk.unmatched(kind, meaning)
+        return
+    bounds = _bounds(record)
+    reason = _unusable(record, desk, bounds)
+    for match in meaning.matches:
+        route = match.route or _route(bounds)
+        why = reason or _not_systemic(match, route, desk)
+        if why:
+            yield SetAside(kind, why, match.concept, _when(record))
+        else:
+            yield Medication(
+                match.concept, match.system, match.code, match.how, display_of(bytes(code)), route, _when(record)
+            )
+
+
+def _code(record: Record, desk: Desk) -> Raw | None:
+    """Return the code of the medication: in place, contained, or elsewhere in what was sent; never fetched."""
+    if present(record.medicationCodeableConcept):
+        return record.medicationCodeableConcept
+    reference = record.medicationReference.reference if record.medicationReference else None
+    if not reference:
+        return None
+    if reference.startswith("#"):
+        return _contained_code(record, reference[1:])
+    return desk.medication_texts.get(reference) or desk.medication_texts.get(reference.rpartition("Medication/")[2])
+
+
+def _contained_code(record: Record, identifier: str) -> Raw | None:
+    for raw in record.contained:
+        try:
+            inner = _contained.decode(raw)
+        except _WRONG:
+            continue
+        if inner.id == identifier and present(inner.code):
+            return inner.code
+    return None
+
+
+def _when(record: Record) -> When | None:
+    return (
+        parse(record.authoredOn)
+        or parse(record.effectiveDateTime)
+        or (parse(record.effectivePeriod.start) if record.effectivePeriod else None)
+    )
+
+
+def _bounds(record: Record) -> _Bounds:
+    bounds = _Bounds()
+    raw = record.dosageInstruction if present(record.dosageInstruction) else record.dosage
+    try:
+        if present(raw):
+            bounds.dosages = _dosages.decode(raw)
+        if present(record.dispenseRequest):
+            bounds.dispense = _dispense.decode(record.dispenseRequest)
+    except _WRONG:
+        pass  # A dosage we cannot read says nothing about whether the medication is taken.
+    return bounds
+
+
+def _unusable(record: Record, desk: Desk, bounds: _Bounds) -> str:
+    if record.status != "active":
+        return f"status-{record.status}" if record.status in _KNOWN else "status-unknown"
+    if record.doNotPerform:
+        return "do-not-perform"
+    if (record.intent or "") not in ORDERED:
+        return "not-an-order"
+    return "ended" if _ended(record, desk, bounds) else ""
+
+
+_KNOWN = frozenset(
+    {"on-hold", "cancelled", "completed", "entered-in-error", "stopped", "draft", "unknown", "intended", "not-taken"}
+)
+
+
+def _ended(record: Record, desk: Desk, bounds: _Bounds) -> bool:
+    """Say whether every period that limits the medication lies in the past (a day is not over before its end)."""
+    periods = [record.effectivePeriod] if record.effectivePeriod else []
+    if bounds.dispense and bounds.dispense.validityPeriod:
+        periods.append(bounds.dispense.validityPeriod)
+    repeats = [dosage.timing.repeat for dosage in bounds.dosages if dosage.timing and dosage.timing.repeat]
+    limited = [repeat.boundsPeriod for repeat in repeats if repeat.boundsPeriod]
+    over = [end.end < desk.now for period in limited if (end := parse(period.end))]
+    if over and len(over) == len(bounds.dosages) and all(over):
+        return True
+    return any(end.end < desk.now for period in periods if (end := parse(period.end)))
+
+
+def _route(bounds: _Bounds) -> str:
+    """Return the route that the dosage names in words; "" where it names none."""
+    for dosage in bounds.dosages:
+        words = _route_words(bytes(dosage.route))
+        for route, pattern in _ROUTES:
+            if words and pattern.search(words):
+                return route
+    return ""
+
+
+def _route_words(raw: bytes) -> str:
+    return display_of(raw) if raw else ""
+
+
+def _not_systemic(match: Match, route: str, desk: Desk) -> str:
+    """An ointment, an eye drop, dialysis fluid or a multivitamin is no systemic exposure (KNOWLEDGE 3.1)."""
+    concept = desk.reader.terminology.concepts[match.concept]
+    if route and route not in (concept.routes or SYSTEMIC):
+        return "not-systemic"
+    return "many-ingredients" if match.ingredients > concept.max_ingredients else ""

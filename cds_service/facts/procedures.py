@@ -1,0 +1,45 @@
+"""Procedures that were carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cds_service.facts import model
+from cds_service.facts.dates import DAY, When, parse, span
+from cds_service.facts.model import Procedure, SetAside
+from cds_service.facts.records import Record
+from cds_service.facts.shared import Desk, display_of
+
+CARRIED_OUT = frozenset({"completed", "in-progress"})
+
+
+def read(record: Record, desk: Desk) -> Iterator[Procedure | SetAside]:
+    """Yield the procedures that a Procedure resource means, or the reason why it counts for none."""
+    meaning = desk.reader.procedures(bytes(record.code))
+    if not meaning.matches:
+        desk.unmatched(model.PROCEDURES, meaning)
+        return
+    when = _when(record)
+    reason = _unusable(record, desk, when)
+    for match in meaning.matches:
+        if reason:
+            yield SetAside(model.PROCEDURES, reason, match.concept, when)
+        else:
+            yield Procedure(match.concept, match.system, match.code, match.how, display_of(bytes(record.code)), when)
+
+
+def _when(record: Record) -> When | None:
+    if record.performedDateTime:
+        return parse(record.performedDateTime)
+    if record.performedPeriod:
+        return span(parse(record.performedPeriod.start), parse(record.performedPeriod.end))
+    return None
+
+
+def _unusable(record: Record, desk: Desk, when: When | None) -> str:
+    if record.status not in CARRIED_OUT:
+        return f"status-{record.status}" if record.status in _KNOWN else "status-unknown"
+    return "future-date" if when and when.start > desk.now + DAY else ""
+
+
+_KNOWN = frozenset({"preparation", "not-done", "on-hold", "stopped", "entered-in-error", "unknown"})

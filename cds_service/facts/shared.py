@@ -1,0 +1,125 @@
+"""What every reader needs at hand: terminology with its memory, the site's choices, the moment, and a tally."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from cds_service.facts.records import CodeableConcept, Raw
+from cds_service.protocol.wire import Body
+from cds_service.terminology import Analyte, Coding, Terminology
+from cds_service.terminology.meaning import Meaning, Remembered, read_meaning
+
+_concept = msgspec.json.Decoder(CodeableConcept)
+_coding = msgspec.json.Decoder(Coding)
+_WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What a site may choose about reading records. The defaults are the safer choices."""
+
+    drop_strangers: bool = False
+    allow_preliminary: bool = False
+    bases: frozenset[str] = frozenset()
+
+
+class Reader:
+    """Terminology as the readers use it: bytes of a code element in, meaning out, remembered."""
+
+    def __init__(self, terminology: Terminology) -> None:
+        self.terminology = terminology
+        self.labs = self._remembered("measurement")
+        self.diagnoses = self._remembered("diagnosis")
+        self.medications = self._remembered("medication")
+        self.procedures = self._remembered("procedure")
+        self._units: dict[tuple[str | None, str | None, str | None, str], tuple[str, str]] = {}
+
+    def _remembered(self, kind: str) -> Remembered:
+        index, systems = self.terminology.indexes[kind], self.terminology.systems
+
+        def read(raw: bytes) -> Meaning:
+            codings, text = codings_of(raw)
+            return read_meaning(index, systems, codings, text)
+
+        return Remembered(read, {})
+
+    def unit(self, code: str | None, text: str | None, system: str | None, analyte: Analyte) -> tuple[str, str]:
+        """Return the unit of a result and "", or "" and the reason why its unit cannot be used (never guessed)."""
+        key = (code, text, system, analyte.id)
+        if key not in self._units:
+            if len(self._units) > 10_000:
+                self._units.clear()
+            self._units[key] = self._read_unit(code, text, system, analyte)
+        return self._units[key]
+
+    def _read_unit(self, code: str | None, text: str | None, system: str | None, analyte: Analyte) -> tuple[str, str]:
+        if not code and not text:
+            return "", "unit-missing"
+        units = self.terminology.units
+        ucum = units.canonical(code) if self.terminology.systems.name(system) in ("UCUM", None) else None
+        worded = units.canonical(text)
+        if ucum and worded and analyte.factors.get(ucum) != analyte.factors.get(worded):
+            return "", "unit-conflict"
+        unit = ucum or worded
+        return (unit, "") if unit in analyte.factors and unit is not None else ("", "unit-unknown")
+
+
+class Desk(msgspec.Struct):
+    """The desk at which one request is read."""
+
+    reader: Reader
+    policy: Policy
+    now: float
+    body: Body | None
+    seen: dict[tuple[str, str, str], int]
+    labs: Callable[[bytes], Meaning]
+    medication_texts: dict[str, Raw] = {}
+
+    @property
+    def checked(self) -> bool:
+        """Say whether the whole body has been checked for members that stand twice."""
+        return self.body is None or self.body.checked
+
+    def check_members(self, raw: Raw) -> None:
+        """Refuse the body where a member stands twice in this object."""
+        if self.body is not None:
+            self.body.members(raw)
+
+    def analyte(self, concept: str) -> Analyte:
+        """Return the analyte of a concept."""
+        return self.reader.terminology.analytes[concept]
+
+    def unit(self, code: str | None, text: str | None, system: str | None, analyte: Analyte) -> tuple[str, str]:
+        """Return the unit of a result, or the reason why it cannot be used."""
+        return self.reader.unit(code, text, system, analyte)
+
+    def unmatched(self, kind: str, meaning: Meaning) -> None:
+        """Count codes that were met and mean nothing here: the drift list."""
+        for system, code in meaning.seen or (("", meaning.reason),):
+            key = (kind, system, code)
+            self.seen[key] = self.seen.get(key, 0) + 1
+
+
+def codings_of(raw: bytes) -> tuple[list[Coding], str | None]:
+    """Read the codings of a CodeableConcept; a coding of the wrong shape is passed over."""
+    if not raw:
+        return [], None
+    try:
+        concept = _concept.decode(raw)
+    except _WRONG:
+        return [], None
+    return [coding for item in concept.coding if (coding := _one_coding(item))], concept.text
+
+
+def _one_coding(raw: Raw) -> Coding | None:
+    try:
+        return _coding.decode(raw)
+    except _WRONG:
+        return None
+
+
+def display_of(raw: bytes) -> str:
+    """Return the words a record uses for a code: its text, or the display of its first coding that has one."""
+    codings, text = codings_of(raw)
+    return text or next((coding.display for coding in codings if coding.display), "")
