@@ -124,7 +124,7 @@ def _sequence(node: yaml.SequenceNode, name: str, depth: int) -> Sequence:
     return built
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
+def _scalar(node: Any) -> Any:
     text = str(node.value)
     if node.style:  # quoted, or a block: text whatever it looks like
         return text

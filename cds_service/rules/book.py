@@ -1,0 +1,183 @@
+"""The rule book: every rule, service and concept of one content folder, loaded whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from cds_service import schemas, terminology
+from cds_service.errors import ContentError
+from cds_service.protocol.service import Service
+from cds_service.rules import needs, source, thresholds
+from cds_service.rules.model import Rule, Value, Values
+from cds_service.rules.scope import meant
+from cds_service.schemas import strict_yaml
+from cds_service.terminology import Terminology
+
+T = TypeVar("T")
+
+
+class ServiceRules(msgspec.Struct, frozen=True):
+    """A service with the rules it asks, in their order, and how many cards it may show."""
+
+    service: Service
+    rules: tuple[Rule, ...]
+    card_limit: int
+
+
+class RuleBook(msgspec.Struct, frozen=True):
+    """Rules, services and terminology that belong together; ``fingerprint`` names exactly this content."""
+
+    rules: dict[str, Rule]
+    services: dict[str, ServiceRules]
+    terminology: Terminology
+    merging: tuple[tuple[str, ...], ...]
+    fingerprint: str
+    site: str = ""
+    memo: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what ``compute`` makes of this book, computing it once: a book never changes."""
+        if key not in self.memo:
+            self.memo[key] = compute()
+        found: T = self.memo[key]
+        return found
+
+    def values(self, rule: Rule, day: date, tried: Mapping[str, Value] | None = None) -> Values:
+        """Return the thresholds of a rule that are in force on a day."""
+        if tried:
+            return thresholds.in_force(rule.thresholds, day, tried)
+        return self.once((rule.id, day), lambda: thresholds.in_force(rule.thresholds, day))
+
+
+class Shelf:
+    """Where the book in force lies: replaced whole by one assignment; a broken book never replaces a good one."""
+
+    def __init__(self, book: RuleBook) -> None:
+        self.book = book
+        self.stale: ContentError | None = None
+
+    def reload(self, content: Path, site: str = "") -> bool:
+        """Load the content anew; on any error keep the book in force and remember the error."""
+        try:
+            self.book, self.stale = load_book(content, site), None
+        except ContentError as failure:
+            self.stale = failure
+        except Exception as failure:  # noqa: BLE001 - content of any shape must not take the book in force away
+            self.stale = ContentError(f"The content cannot be read ({type(failure).__name__}).", where=content.name)
+        return self.stale is None
+
+
+def load_book(content: Path, site: str = "") -> RuleBook:
+    """Load a content folder (``hooks/``). Raises ContentError, with file and line, for the first thing wrong."""
+    words = terminology.load(content / "concepts")
+    chosen = thresholds.read_site(content / "sites" / f"{site}.yaml") if site else thresholds.Site()
+    if chosen.system_aliases:
+        thresholds.check_aliases(chosen, words)
+        words.systems = words.systems.with_aliases(chosen.system_aliases)
+    rules = _rules(content, words, chosen)
+    return RuleBook(
+        rules, _services(content, rules, words), words, _merging(content, rules), _fingerprint(content, site), site
+    )
+
+
+def rule_paths(content: Path) -> dict[str, Path]:
+    """Return the rule files of a content folder by their stem, which is the rule's id."""
+    found: dict[str, Path] = {}
+    for path in sorted((content / "rules").glob("*/*.yaml")):
+        if path.name.endswith(".test.yaml"):
+            continue
+        if path.stem in found:
+            raise ContentError(
+                f'The rule "{path.stem}" stands twice.',
+                where=f"{shown_as(path)}:1",
+                slug="duplicate-rule",
+                remedy=f"The other one is {shown_as(found[path.stem])}.",
+            )
+        found[path.stem] = path
+    return found
+
+
+def shown_as(path: Path) -> str:
+    """Name a rule file as a reader of the content folder does: rules/metastatic/ca-p-product-target.yaml."""
+    return f"rules/{path.parent.name}/{path.name}"
+
+
+def _rules(content: Path, words: Terminology, site: thresholds.Site) -> dict[str, Rule]:
+    paths = rule_paths(content)
+    names = {stem: shown_as(path) for stem, path in paths.items()}
+    documents = {stem: source.read_rule(path, names[stem]) for stem, path in paths.items()}
+    own = {stem: source.read_thresholds(document, names[stem]) for stem, document in documents.items()}
+    where = {stem: source.places(document, names[stem]) for stem, document in documents.items()}
+    linked = source.link(thresholds.apply_site(own, site), where)
+    rules = {
+        stem: source.compile_rule(document, names[stem], linked[stem], words) for stem, document in documents.items()
+    }
+    thresholds.check_status(site, rules)
+    return {stem: _with_status(rule, site) for stem, rule in rules.items()}
+
+
+def _with_status(rule: Rule, site: thresholds.Site) -> Rule:
+    status = site.status.get(rule.id)
+    return msgspec.structs.replace(rule, status=status) if status else rule
+
+
+def _services(content: Path, rules: dict[str, Rule], words: Terminology) -> dict[str, ServiceRules]:
+    found: dict[str, ServiceRules] = {}
+    for path in sorted(content.glob("*/service.yaml")):
+        one = _service(path, rules, words)
+        if one.service.id in found:
+            raise ContentError(
+                f'The service "{one.service.id}" stands twice.',
+                where=f"{path.parent.name}/service.yaml:1",
+                slug="duplicate-service",
+            )
+        found[one.service.id] = one
+    return found
+
+
+def _service(path: Path, rules: dict[str, Rule], words: Terminology) -> ServiceRules:
+    file = f"{path.parent.name}/service.yaml"
+    document = strict_yaml.read(path, shown_as=file)
+    schemas.check("service", document, file)
+    for name, line in zip(document["rules"], document["rules"].lines, strict=True):
+        if name not in rules:
+            raise ContentError(
+                f'There is no rule "{name}".{meant(name, rules)}', where=f"{file}:{line}", slug="unknown-rule"
+            )
+    asked = tuple(rules[name] for name in document["rules"])
+    service = Service(
+        hook=document["hook"],
+        id=document["id"],
+        title=document["title"],
+        description=" ".join(document["description"].split()),
+        usage_requirements=" ".join(document["usage_requirements"].split()),
+        prefetch=needs.templates(asked, words),
+    )
+    return ServiceRules(service, asked, document["card_limit"])
+
+
+def _merging(content: Path, rules: dict[str, Rule]) -> tuple[tuple[str, ...], ...]:
+    path = content / "rules" / "merging.yaml"
+    if not path.exists():
+        return ()
+    document = strict_yaml.read(path, shown_as="rules/merging.yaml")
+    if not all(isinstance(group, dict) and "rules" in group for group in document.get("cards") or [None]):
+        raise ContentError(
+            "Every entry under cards: needs a list of rules.", where="rules/merging.yaml:1", slug="wrong-shape"
+        )
+    return tuple(tuple(name for name in group["rules"] if name in rules) for group in document["cards"])
+
+
+def _fingerprint(content: Path, site: str) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(content.rglob("*")):
+        relative = path.relative_to(content)
+        if path.is_file() and path.suffix in (".yaml", ".csv") and (relative.parts[0] != "sites" or path.stem == site):
+            digest.update(relative.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,270 @@
+"""The words about measurements: the newest, the lowest, the highest, a rise, a fall, and what was not done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
+
+import msgspec
+
+from cds_service.facts import derived
+from cds_service.facts.derived import COMPUTED
+from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, Verdict, above, below, within_days
+from cds_service.facts.model import LABS, Facts, Measurement
+from cds_service.facts.observations import UNUSABLE_NUMBER
+from cds_service.facts.series import recent
+from cds_service.rules.model import Clause, Values
+from cds_service.rules.scope import Scope
+from cds_service.schemas.strict_yaml import Mapping
+from cds_service.terminology import Terminology
+
+LIMITS = {"above": "above", "at_least": "at least", "below": "below", "at_most": "at most"}
+
+
+def label_of(terminology: Terminology, name: str) -> str:
+    """Return the name of a measurement as a clinician reads it."""
+    return COMPUTED[name].label if name in COMPUTED else terminology.label(name)
+
+
+def unit_of(terminology: Terminology, name: str) -> str:
+    """Return the unit in which a measurement is compared."""
+    return COMPUTED[name].unit if name in COMPUTED else terminology.analytes[name].unit
+
+
+def latest(clause: Mapping, scope: Scope) -> Clause:
+    """``latest``: the newest usable result, if it is not too old, against its limits."""
+    return _picked(clause, scope, "latest")
+
+
+def lowest(clause: Mapping, scope: Scope) -> Clause:
+    """``lowest``: the lowest usable result in a time."""
+    return _picked(clause, scope, "lowest")
+
+
+def highest(clause: Mapping, scope: Scope) -> Clause:
+    """``highest``: the highest usable result in a time."""
+    return _picked(clause, scope, "highest")
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What a clause asks of a measurement, with the numbers of the day."""
+
+    word: str
+    name: str
+    label: str
+    days: int | None
+    limits: tuple[tuple[str, Decimal], ...]
+    unit: str
+
+    @property
+    def wording(self) -> str:
+        """Say the whole question: "latest Phosphate within 90 days above 5.5 mg/dL"."""
+        limits = " and ".join(f"{LIMITS[key]} {limit} {self.unit}" for key, limit in self.limits)
+        return f"{self.label} {limits}".strip()
+
+
+def _picked(clause: Mapping, scope: Scope, word: str) -> Clause:
+    name = scope.concept(clause, word, ("measurement",), single=True)
+    unit, shown = unit_of(scope.terminology, name), f"{word} {label_of(scope.terminology, name)}"
+    limits = [(key, scope.threshold(clause, key, unit)) for key in LIMITS if key in clause]
+    within = scope.threshold(clause, "within", "days") if "within" in clause else None
+    window = _pair_window(clause, word, name, scope)
+
+    def judge(facts: Facts, values: Values) -> Judgement:
+        results = derived.series(facts, name, int(values[window]) if window else None)
+        days = int(values[within]) if within else None
+        asked = _Asked(
+            word,
+            name,
+            f"{shown} within {days} days" if days is not None else shown,
+            days,
+            tuple((key, Decimal(values[limit])) for key, limit in limits),
+            unit,
+        )
+        return _judge(facts, asked, results[:1] if word == "latest" else results)
+
+    return judge
+
+
+def _pair_window(clause: Mapping, word: str, name: str, scope: Scope) -> str | None:
+    """Return the threshold that says how far apart the parts of a computed measurement may lie, if it needs one."""
+    needed = name in COMPUTED and COMPUTED[name].window
+    if needed and "paired_within" not in clause:
+        scope.fail(
+            f'"{word}: {name}" needs paired_within.',
+            clause.lines[word],
+            slug="missing-qualifier",
+            remedy="Add paired_within: and the name of a threshold in hours.",
+        )
+    if not needed and "paired_within" in clause:
+        scope.fail(
+            f'"paired_within" does not go with "{word}: {name}", which is measured by itself.',
+            clause.lines["paired_within"],
+            slug="wrong-qualifier",
+        )
+    return scope.threshold(clause, "paired_within", "h") if needed else None
+
+
+def _judge(facts: Facts, asked: _Asked, results: Sequence[Measurement]) -> Judgement:
+    found = recent(results, facts.today, asked.days)
+    if not found:
+        return _none_usable(facts, asked.label, asked.name, results, asked.days)
+    verdicts = [_over(asked.word, found, key, limit) for key, limit in asked.limits]
+    verdict = NO if NO in verdicts else UNKNOWN if UNKNOWN in verdicts else YES
+    chosen = _telling(asked, found)
+    label = f"{asked.wording}: {show(chosen)}"
+    if not facts.state(LABS).conclusive and (verdict is NO or _needs_all(asked)):
+        label, verdict = f"{label}, but more results exist than were sent", UNKNOWN
+    return Judgement(verdict, label, items=(chosen,), missing=(asked.name,) if verdict is UNKNOWN else ())
+
+
+# "highest above a limit" holds as soon as one result is above it; "highest below a limit" only when all are.
+_ONE_SUFFICES = {"latest": tuple(LIMITS), "highest": ("above", "at_least"), "lowest": ("below", "at_most")}
+
+
+def _needs_all(asked: _Asked) -> bool:
+    return any(key not in _ONE_SUFFICES[asked.word] for key, _ in asked.limits)
+
+
+def _over(word: str, results: Sequence[Measurement], key: str, limit: Decimal) -> Verdict:
+    verdicts = {compare(one, key, limit) for one in results}
+    order = (YES, UNKNOWN, NO) if key in _ONE_SUFFICES[word] else (NO, UNKNOWN, YES)
+    return next(verdict for verdict in order if verdict in verdicts)
+
+
+def _telling(asked: _Asked, found: Sequence[Measurement]) -> Measurement:
+    """Return the result to show: the extreme one among those that meet the limits, else among all."""
+    meeting = [one for one in found if all(compare(one, key, limit) is YES for key, limit in asked.limits)]
+    candidates = meeting or found
+    if asked.word == "latest":
+        return candidates[0]
+    return (min if asked.word == "lowest" else max)(candidates, key=lambda one: one.value)
+
+
+def compare(result: Measurement, key: str, limit: Decimal) -> Verdict:
+    """Compare a result with a limit in the sense of a qualifier."""
+    if key in ("above", "at_least"):
+        return above(result, limit, or_equal=key == "at_least")
+    return below(result, limit, or_equal=key == "at_most")
+
+
+def show(result: Measurement) -> str:
+    """Show a result as it was reported, with its day; a computed one with two decimals (comparisons never use them)."""
+    value = (
+        result.reported.quantize(_HUNDREDTH, ROUND_HALF_UP).normalize() if len(result.parts) > 1 else result.reported
+    )
+    return f"{result.comparator}{value:f} {result.unit}, {result.when.day}"
+
+
+_HUNDREDTH = Decimal("0.01")
+
+
+def _none_usable(facts: Facts, label: str, name: str, results: Sequence[Measurement], days: int | None) -> Judgement:
+    aside = facts.newest_aside(*(COMPUTED[name].reads if name in COMPUTED else (name,)))
+    hint = (
+        f"; a result of {aside.when.day if aside.when else 'unknown date'} was set aside ({aside.reason})"
+        if aside
+        else ""
+    )
+    if results and days is not None and any(within_days(one.when, facts.today, days) is UNKNOWN for one in results):
+        return Judgement(UNKNOWN, f"{label}: only a result whose date is too vague{hint}", missing=(name,))
+    if not facts.state(LABS).conclusive:
+        return Judgement(UNKNOWN, f"{label}: no usable result, and not all results are known{hint}", missing=(name,))
+    old = f"; the newest is {show(results[0])}" if results else ""
+    return Judgement(NO, f"{label}: no usable result{old}{hint}")
+
+
+def not_done(clause: Mapping, scope: Scope) -> Clause:
+    """
+    ``not_done``: no result that can be relied on in a time.
+
+    A newest result whose number cannot be used (unit missing or unknown, value implausible) also counts as not
+    done, whatever came before it: it asks for a repeat (KNOWLEDGE, CC-04).
+    """
+    name = scope.concept(clause, "not_done", ("measurement",))
+    concepts, shown = scope.terminology.members(name), label_of(scope.terminology, name)
+    if name not in scope.terminology.analytes and name in scope.terminology.groups:
+        shown = label_of(scope.terminology, concepts[0])
+    within = scope.threshold(clause, "within", "days")
+
+    def judge(facts: Facts, values: Values) -> Judgement:
+        return _judge_not_done(facts, shown, concepts, int(values[within]))
+
+    return judge
+
+
+def _judge_not_done(facts: Facts, shown: str, concepts: tuple[str, ...], days: int) -> Judgement:
+    label = f"no {shown} within {days} days"
+    newest = [series[0] for concept in concepts if (series := facts.measurements.get(concept, ()))]
+    aside = facts.newest_aside(*concepts)
+    if aside and aside.reason in UNUSABLE_NUMBER and within_days(aside.when, facts.today, days) is YES:
+        day = aside.when.day if aside.when else ""
+        return Judgement(
+            YES, f"{label} that can be used: the newest, of {day}, is not usable ({aside.reason})", absent=shown
+        )
+    last = max(newest, key=lambda one: one.rank, default=None)
+    verdict = NO if last is None else within_days(last.when, facts.today, days)
+    if last is not None and verdict is YES:
+        return Judgement(NO, f"{label}: {show(last)}", items=(last,))
+    if verdict is UNKNOWN:
+        return Judgement(UNKNOWN, f"{label}: a result whose date is too vague", missing=concepts[:1])
+    if not facts.state(LABS).conclusive:
+        return Judgement(UNKNOWN, f"{label}: not all results are known", missing=concepts[:1])
+    hint = f"the newest is {show(last)}" if last is not None else "none on record"
+    ignored = f"; a result of {aside.when.day} was set aside ({aside.reason})" if aside and aside.when else ""
+    return Judgement(YES, f"{label}: {hint}{ignored}", absent=shown)
+
+
+def rise(clause: Mapping, scope: Scope) -> Clause:
+    """``rise``: from the lowest earlier result in a time to the newest one."""
+    return _change(clause, scope, "rise", up=True)
+
+
+def fall(clause: Mapping, scope: Scope) -> Clause:
+    """``fall``: from the highest earlier result in a time to the newest one."""
+    return _change(clause, scope, "fall", up=False)
+
+
+def _change(clause: Mapping, scope: Scope, word: str, *, up: bool) -> Clause:
+    name = scope.concept(clause, word, ("measurement",), single=True)
+    if "within" not in clause or ("by_at_least" in clause) == ("by_factor" in clause):
+        scope.fail(
+            f'"{word}" needs within, and either by_at_least or by_factor.', clause.line, slug="missing-qualifier"
+        )
+    within, window = scope.threshold(clause, "within", "days"), _pair_window(clause, word, name, scope)
+    by = scope.threshold(clause, "by_at_least", unit_of(scope.terminology, name)) if "by_at_least" in clause else ""
+    factor = "" if by else scope.threshold(clause, "by_factor", "x")
+    shown = f"{word} of {label_of(scope.terminology, name)}"
+
+    def judge(facts: Facts, values: Values) -> Judgement:
+        days = int(values[within])
+        series = derived.series(facts, name, int(values[window]) if window else None)
+        results = recent(series, facts.today, days)
+        label = f"{shown} within {days} days"
+        if len(results) < 2:
+            return _none_usable(facts, f"{label}, from two results", name, (), None)
+        apart = Decimal(values[by]) if by else Decimal(0)
+        return _judge_change(facts, label, name, results, apart, Decimal(values[factor]) if factor else Decimal(1), up)
+
+    return judge
+
+
+def _judge_change(
+    facts: Facts, label: str, name: str, results: Sequence[Measurement], by: Decimal, factor: Decimal, up: bool
+) -> Judgement:
+    newest, earlier = results[0], results[1:]
+    base = (min if up else max)(earlier, key=lambda one: one.value)
+    if up:
+        verdict = above(newest, base.value * factor + by, or_equal=True)
+    else:
+        raised = msgspec.structs.replace(newest, value=newest.value * factor + by)
+        verdict = below(raised, base.value, or_equal=True)
+    # Where the base is only a bound ("<5"), or earlier results were not sent, neither YES nor NO is certain.
+    if base.comparator or (verdict is NO and not facts.state(LABS).conclusive):
+        verdict = UNKNOWN
+    return Judgement(
+        verdict,
+        f"{label}: from {show(base)} to {show(newest)}",
+        items=(newest, base),
+        missing=(name,) if verdict is UNKNOWN else (),
+    )

@@ -1,0 +1,136 @@
+"""A rule as the engine holds it: compiled, immutable, with everything a reader may ask about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+
+from cds_service.facts.evidence import Judgement, Verdict
+from cds_service.facts.model import Facts
+
+Value = Decimal | bool
+Values = Mapping[str, Value]
+Clause = Callable[[Facts, Values], Judgement]
+INDICATORS = ("info", "warning", "critical")
+STATUSES = ("draft", "pilot", "active", "retired")
+
+
+class Dated(msgspec.Struct, frozen=True):
+    """A value of a threshold from one day on, and who set it why."""
+
+    since: date
+    value: Value
+    layer: str = "rule"
+    who: str = ""
+    why: str = ""
+
+
+class Threshold(msgspec.Struct, frozen=True):
+    """
+    A number that may be tuned: what it means, its unit, and the band that no layer may leave.
+
+    ``values`` are in order of their dates. ``borrowed`` names the rule and threshold whose value is used instead.
+    """
+
+    name: str
+    means: str
+    unit: str
+    low: Value
+    high: Value
+    values: tuple[Dated, ...]
+    source: str = ""
+    borrowed: tuple[str, str] | None = None
+
+    def on(self, day: date) -> Dated:
+        """Return the value in force on a day; before the first date the first value holds."""
+        in_force = [dated for dated in self.values if dated.since <= day]
+        return in_force[-1] if in_force else self.values[0]
+
+    def allows(self, value: Value) -> bool:
+        """Say whether a value lies inside the allowed band."""
+        if isinstance(value, bool) or isinstance(self.low, bool):
+            return isinstance(value, bool) and isinstance(self.low, bool)
+        return Decimal(self.low) <= value <= Decimal(self.high)
+
+
+class Citation(msgspec.Struct, frozen=True):
+    """A source, how strong it is, and how it was verified (KNOWLEDGE 10)."""
+
+    cite: str
+    status: str
+    strength: str = ""
+
+
+class Escalation(msgspec.Struct, frozen=True):
+    """When a card is more urgent than its rule usually is."""
+
+    to: str
+    when: Clause
+
+
+class CardText(msgspec.Struct, frozen=True):
+    """What the card of a rule says and offers; ``summary`` holds wordings, the first that can be filled is used."""
+
+    indicator: str
+    summary: tuple[str, ...]
+    detail: str
+    escalate: tuple[Escalation, ...] = ()
+    show: tuple[str, ...] = ()
+    show_medications: tuple[str, ...] = ()
+    show_diagnoses: tuple[str, ...] = ()
+    workup: tuple[str, ...] = ()
+    consults: tuple[str, ...] = ()
+    medication_advice: str = ""
+    override_reasons: tuple[str, ...] = ()
+    quiet_for: int = 0
+    quiet_unless: str = ""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One rule: why, when, card."""
+
+    id: str
+    number: str
+    title: str
+    chapter: str
+    status: str
+    version: int
+    owner: str
+    reviewed: date
+    why: str
+    evidence: tuple[Citation, ...]
+    unhelpful_when: str
+    thresholds: dict[str, Threshold]
+    when: Clause
+    card: CardText
+    reads: frozenset[str]
+    helps: frozenset[str]
+    place: str
+    pairing: str = ""
+
+    @property
+    def topic(self) -> str:
+        """The rule's number without a dash: static, because EHRs remember overrides by it."""
+        return self.number.replace("-", "")
+
+    def evaluate(self, facts: Facts, values: Values) -> Judgement:
+        """Judge the rule on a patient's facts with the thresholds in force."""
+        return self.when(facts, values)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one rule said about one patient. ``failed`` names the exception where the rule itself broke."""
+
+    rule: Rule
+    judgement: Judgement
+    values: Values
+    indicator: str = ""
+    failed: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The rule's verdict."""
+        return self.judgement.verdict

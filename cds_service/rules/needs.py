@@ -1,0 +1,78 @@
+"""What the rules read, as prefetch templates: nothing is asked for that no rule or card uses, nothing is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cds_service.errors import ContentError
+from cds_service.facts import model
+from cds_service.rules.model import Rule
+from cds_service.terminology import Terminology
+
+MAX_URL = 2_000
+# Real lists are longer than this rarely; a second page is noticed and said.
+_OF_PATIENT = "patient={{context.patientId}}"
+_QUERIES = {
+    model.CONDITIONS: f"Condition?{_OF_PATIENT}&clinical-status=active,recurrence,relapse"
+    "&_sort=-recorded-date&_count=200",
+    model.MEDICATIONS: f"MedicationRequest?{_OF_PATIENT}&status=active&_sort=-authoredon&_count=100",
+    model.STATEMENTS: f"MedicationStatement?{_OF_PATIENT}&status=active&_sort=-effective&_count=100",
+    model.PROCEDURES: f"Procedure?{_OF_PATIENT}&status=completed,in-progress&_sort=-date&_count=100",
+}
+_KIND = {
+    "measurement": model.LABS,
+    "diagnosis": model.CONDITIONS,
+    "medication": model.MEDICATIONS,
+    "procedure": model.PROCEDURES,
+}
+
+
+def concepts(rules: Iterable[Rule]) -> set[str]:
+    """Return every concept that the rules or their cards read."""
+    return {name for rule in rules for name in rule.reads | rule.helps}
+
+
+def loinc_codes(rules: Iterable[Rule], words: Terminology) -> list[str]:
+    """Return the LOINC codes of every laboratory test that the rules or their cards read."""
+    return sorted(
+        {
+            code
+            for name in concepts(rules)
+            if name in words.analytes
+            for system, code in words.codes[name]
+            if system == "LOINC"
+        }
+    )
+
+
+def templates(rules: Iterable[Rule], words: Terminology) -> dict[str, str]:
+    """
+    Return the prefetch templates, one key per kind of resource, each URL below 2,000 characters.
+
+    Codes stand without their system, which every server understands and which keeps the URL short; intake checks
+    the system of what comes back.
+    """
+    asked = tuple(rules)
+    kinds = {_KIND[kind] for name in concepts(asked) if (kind := words.kind(name))}
+    found = {model.PATIENT: "Patient/{{context.patientId}}"}
+    codes = loinc_codes(asked, words)
+    if codes:
+        found[model.LABS] = f"Observation?{_OF_PATIENT}&code={','.join(codes)}&_sort=-date&_count=200"
+    for kind in (model.CONDITIONS, model.MEDICATIONS, model.PROCEDURES):
+        if kind in kinds:
+            found[kind] = _QUERIES[kind]
+    if model.MEDICATIONS in found:
+        found[model.STATEMENTS] = _QUERIES[model.STATEMENTS]
+    return {key: _short_enough(key, found[key]) for key in model.KINDS if key in found}
+
+
+def _short_enough(key: str, template: str) -> str:
+    """Refuse a query that servers and proxies would cut: prefetch is worth nothing if it silently fails."""
+    if len(template) >= MAX_URL:
+        raise ContentError(
+            f'The prefetch query "{key}" has {len(template)} characters, and {MAX_URL} is the most.',
+            where="services",
+            slug="url-too-long",
+            remedy="Let the service ask fewer rules, or give the rules fewer tests to show.",
+        )
+    return template

@@ -1,0 +1,50 @@
+"""What may stand in braces in a card's text, checked at load: a hole that nobody can fill is never shipped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from cds_service.facts.derived import COMPUTED
+from cds_service.rules.scope import Scope, meant
+from cds_service.schemas.strict_yaml import Mapping, Sequence
+
+# {missing}: what not_done clauses found absent. {lesion}, {drug}: how the record names what was found.
+FOUND = ("missing", "lesion", "drug")
+HOLE = re.compile(r"\{([^{}]*)\}")
+
+
+def holes(text: str) -> list[str]:
+    """Return the placeholders of a text, in their order."""
+    return HOLE.findall(text)
+
+
+def check(card: Mapping, scope: Scope) -> set[str]:
+    """Return the measurements that a card's placeholders name. Raises ContentError for one that means nothing."""
+    return {name for text, line in _texts(card) for hole in holes(text) for name in _measured(hole, line, scope)}
+
+
+def _texts(card: Mapping) -> Iterator[tuple[str, int]]:
+    summary = card["summary"]
+    if isinstance(summary, Sequence):
+        yield from zip(summary, summary.lines, strict=True)
+    else:
+        yield summary, card.lines["summary"]
+    yield card["detail"], card.lines["detail"]
+    if card.get("medication_advice"):
+        yield card["medication_advice"], card.lines["medication_advice"]
+
+
+def _measured(hole: str, line: int, scope: Scope) -> Iterator[str]:
+    if hole in FOUND or hole in scope.thresholds:
+        return
+    name = hole.removesuffix(".date")
+    if name not in COMPUTED and name not in scope.terminology.analytes:
+        known = [*FOUND, *scope.thresholds, *COMPUTED, *scope.terminology.analytes]
+        scope.fail(
+            f'There is no placeholder "{{{hole}}}".{meant(name, known)}',
+            line,
+            slug="unknown-placeholder",
+            remedy="In braces may stand a measurement (also with .date), a threshold, missing, lesion or drug.",
+        )
+    yield name
