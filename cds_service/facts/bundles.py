@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import msgspec
 
 from cds_service.facts import model
-from cds_service.facts.records import Bundle, Entry, LooseBundle, Outcome, Raw, Record
+from cds_service.facts.records import (
+    Bundle,
+    Lab,
+    LabBundle,
+    Link,
+    LooseBundle,
+    LooseEntry,
+    Issue,
+    Prefetch,
+    Raw,
+    Record,
+    Search,
+    Stub,
+    present,
+)
 from cds_service.protocol.prefetch import State
-from cds_service.protocol.wire import is_null
+from cds_service.protocol.wire import is_null, no_twins
 
 KIND_OF = {
     "Patient": model.PATIENT,
@@ -19,115 +33,183 @@ KIND_OF = {
     "MedicationStatement": model.STATEMENTS,
     "Procedure": model.PROCEDURES,
 }
-MAX_RESOURCES = 20_000
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _peek = msgspec.json.Decoder(Record)
-_bundle = msgspec.json.Decoder(Bundle)
+_stub = msgspec.json.Decoder(Stub)
 _loose = msgspec.json.Decoder(LooseBundle)
-_entry = msgspec.json.Decoder(Entry)
-_outcome = msgspec.json.Decoder(Outcome)
-_links = msgspec.json.Decoder(list[dict[str, Raw]])
+_entry = msgspec.json.Decoder(LooseEntry)
+_issues = msgspec.json.Decoder(list[Issue])
+_links = msgspec.json.Decoder(list[Link])
+_total = msgspec.json.Decoder(int | None)
+_lab = msgspec.json.Decoder(Lab)
+_encode = msgspec.json.Encoder().encode
 
 
-class Found(msgspec.Struct):
-    """One resource of a prefetch value. ``record`` is None where it does not fit the shape of FHIR R4."""
+class Found(msgspec.Struct, gc=False):
+    """One resource of a prefetch value. Where it does not fit the shape of FHIR R4, only its kind and id are known."""
 
-    record: Record | None
-    raw: Raw
+    record: Record | Lab
     full_url: str = ""
     included: bool = False
+    misfit: bool = False
 
 
 class Value(msgspec.Struct):
-    """One prefetch value: its resources, and what its arrival says about completeness."""
+    """
+    One prefetch value: its resources, and what its arrival says about completeness.
+
+    ``labs`` are Observations of a Bundle that was decoded in one go; ``misfits`` counts entries of which nothing
+    can be told.
+    """
 
     state: State
     found: list[Found] = []
     misfits: int = 0
+    labs: list[Lab] = []
+
+    def kinds(self) -> set[str]:
+        """Return the kinds of data that were found, apart from what the search merely included."""
+        names = {item.record.resourceType for item in self.found if not item.included}
+        return {KIND_OF[name] for name in names if name in KIND_OF} | ({model.LABS} if self.labs else set())
+
+
+def open_values(prefetch: Mapping[str, Raw], shaped: object = None) -> dict[str, Value]:
+    """Read every prefetch value; ``shaped`` is the prefetch as it was decoded with the request, where it fitted."""
+    if not isinstance(shaped, Prefetch):
+        return {key: open_value(raw) for key, raw in prefetch.items()}
+    sent = {key: value for key in Prefetch.__struct_fields__ if (value := getattr(shaped, key)) is not msgspec.UNSET}
+    return {key: _open_shaped(value) for key, value in sent.items()}
+
+
+def _open_shaped(value: Record | Bundle | LabBundle | None) -> Value:
+    if value is None:
+        return Value(State.EMPTY)
+    if isinstance(value, Record) or value.resourceType != "Bundle":
+        return open_value(Raw(_encode(value)))
+    if isinstance(value, LabBundle):
+        return _open_labs(value)
+    entries = [entry for entry in value.entry if entry is not None and entry.resource is not None]
+    found = [Found(entry.resource, entry.fullUrl or "", _is_included(entry.search)) for entry in entries if entry.resource]
+    if any(item.record.resourceType == "Observation" for item in found):
+        return open_value(Raw(_encode(value)))
+    return _judge(found, value.total, _has_next(value.link), 0)
+
+
+def _open_labs(bundle: LabBundle) -> Value:
+    labs = [entry.resource for entry in bundle.entry]
+    if {lab.resourceType for lab in labs} - {"Observation"}:
+        return open_value(Raw(_encode(bundle)))
+    short = _has_next(bundle.link) or (bundle.total is not None and bundle.total > len(labs))
+    state = State.TRUNCATED if short else State.COMPLETE if labs else State.EMPTY
+    return Value(state, labs=labs)
 
 
 def open_value(raw: Raw) -> Value:
-    """Read one prefetch value: null, a resource, a Bundle, an OperationOutcome, or something that is none of these."""
+    """
+    Read one prefetch value: null, a resource, a Bundle, an OperationOutcome, or something that is none of these.
+
+    One resource in place of a search result counts, but says nothing about what else there is.
+    """
     if is_null(raw):
         return Value(State.EMPTY)
-    record = _record(raw)
-    if record is None or not record.resourceType:
-        return Value(State.FAILED)
-    if record.resourceType == "OperationOutcome":
-        return Value(State.FAILED)
-    if record.resourceType == "Bundle":
-        return _open_bundle(raw)
-    return Value(State.COMPLETE, [Found(record, raw)])
-
-
-def _record(raw: Raw) -> Record | None:
-    try:
-        return _peek.decode(raw)
-    except _WRONG:
-        return None
-
-
-def _open_bundle(raw: Raw) -> Value:
-    try:
-        bundle = _bundle.decode(raw)
-    except _WRONG:
+    found = _find(raw)
+    if found.record.resourceType == "Bundle":
         return _open_loosely(raw)
-    more = any(link.relation == "next" for link in bundle.link)
-    return _judge(list(_walk(bundle.entry)), bundle.total, more, 0)
+    if found.record.resourceType in ("", "OperationOutcome"):
+        return Value(State.FAILED)
+    whole = found.record.resourceType == "Patient" and not found.misfit
+    return Value(State.COMPLETE if whole else State.TRUNCATED, [found])
+
+
+def _find(raw: Raw, full_url: str = "", *, included: bool = False) -> Found:
+    try:
+        record = _peek.decode(raw)
+        return Found(_lab.decode(raw) if record.resourceType == "Observation" else record, full_url, included)
+    except _WRONG:
+        return Found(_remains(raw), full_url, included, misfit=True)
+
+
+def _remains(raw: Raw) -> Record:
+    try:
+        stub = _stub.decode(raw)
+    except _WRONG:
+        return Record()
+    return Record(resourceType=stub.resourceType, id=stub.id)
 
 
 def _open_loosely(raw: Raw) -> Value:
-    """Read a Bundle entry by entry, since it does not fit whole; what does not fit is counted."""
+    """Read a Bundle entry by entry; what does not fit is counted."""
     try:
-        loose = _loose.decode(raw)
+        bundle = _loose.decode(raw)
     except _WRONG:
         return Value(State.FAILED)
-    entries = [_loose_entry(entry) for entry in loose.entry]
-    return _judge(list(_walk(entries)), None, _loose_next(loose.link), entries.count(None))
+    entries = [_loose_entry(entry) for entry in bundle.entry if not is_null(entry)]
+    found = [
+        _find(entry.resource, entry.fullUrl or "", included=_is_included(entry.search))
+        for entry in entries
+        if entry is not None and present(entry.resource)
+    ]
+    total, unreadable = _total_of(bundle.total)
+    return _judge(found, total, unreadable or _has_next(bundle.link), entries.count(None))
 
 
-def _loose_entry(raw: Raw) -> Entry | None:
+def _loose_entry(raw: Raw) -> LooseEntry | None:
     try:
         return _entry.decode(raw)
     except _WRONG:
         return None
 
 
-def _loose_next(raw: Raw) -> bool:
-    """A list of links that cannot be read may hide a second page."""
-    if not len(raw):
-        return False
+def _total_of(raw: Raw) -> tuple[int | None, bool]:
+    """Return the total, and whether there is one that cannot be read: it may be any number."""
     try:
-        return any(bytes(link.get("relation", Raw(b""))) == b'"next"' for link in _links.decode(raw))
+        return (_total.decode(raw) if len(raw) else None), False
+    except _WRONG:
+        return None, True
+
+
+def _is_included(search: Search | None) -> bool:
+    return search is not None and search.mode in ("include", "outcome")
+
+
+def _has_next(raw: Raw) -> bool:
+    """Say whether there is a second page; a list of links that cannot be read may hide one."""
+    if not present(raw):
+        return False
+    no_twins(bytes(raw))
+    try:
+        return any(link.relation == "next" for link in _links.decode(raw))
     except _WRONG:
         return True
-
-
-def _walk(entries: list[Entry | None]) -> Iterator[Found]:
-    for entry in entries:
-        if entry is None or not len(entry.resource) or is_null(entry.resource):
-            continue
-        included = entry.search is not None and entry.search.mode in ("include", "outcome")
-        yield Found(_record(entry.resource), entry.resource, entry.fullUrl or "", included)
 
 
 def _judge(found: list[Found], total: int | None, more: bool, misfits: int) -> Value:
-    outcomes = [item for item in found if item.record is not None and item.record.resourceType == "OperationOutcome"]
-    rest = [item for item in found if item not in outcomes] if outcomes else found
-    failed = any(_is_error(item.raw) for item in outcomes)
-    matches = sum(1 for item in rest if not item.included)
+    outcomes: list[Found] = []
+    rest: list[Found] = []
+    for item in found:
+        (outcomes if item.record.resourceType == "OperationOutcome" else rest).append(item)
+    failed = any(_is_error(item) for item in outcomes)
     if failed and not rest:
         return Value(State.FAILED)
-    if more or failed or (total is not None and total > matches):
+    short = total is not None and total > sum(not item.included for item in rest)
+    if more or failed or short or misfits or any(map(_may_hide, rest)):
         return Value(State.TRUNCATED, rest, misfits)
-    return Value(State.COMPLETE if rest else State.EMPTY, rest, misfits)
+    return Value(State.COMPLETE if rest else State.EMPTY, rest)
 
 
-def _is_error(raw: Raw) -> bool:
+def _may_hide(item: Found) -> bool:
+    """Say whether an entry may be, or hold, something that rules ask for, but cannot be read."""
+    kind = item.record.resourceType
+    return kind in ("", "Bundle") or (item.misfit and kind in KIND_OF)
+
+
+def _is_error(item: Found) -> bool:
     """Epic answers an empty search with an OperationOutcome of severity warning: that is no failure (EHRS.md)."""
+    if not isinstance(item.record, Record) or not present(item.record.issue):
+        return True
     try:
-        issues = _outcome.decode(raw).issue
+        issues = _issues.decode(item.record.issue)
     except _WRONG:
         return True
-    return any(issue.severity in ("error", "fatal") for issue in issues) or not issues
+    return not issues or any(issue.severity in ("error", "fatal") for issue in issues)

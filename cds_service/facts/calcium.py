@@ -6,16 +6,19 @@ These are the only clinical numbers in Python; each has its paper.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from heapq import merge
 
 import msgspec
 
 from cds_service.facts.dates import DAY
 from cds_service.facts.evidence import HOUR, NO, UNKNOWN, YES, Judgement, above, apart, below, within_days
 from cds_service.facts.model import LABS, Facts, Measurement
+from cds_service.facts.series import Lazy
 
 CORRECTED, PRODUCT = "corrected-calcium", "ca-p-product"
+UNITS = {CORRECTED: "mg/dL", "calcium-ionized": "mmol/L"}
 # Payne's formula as KNOWLEDGE 0.1 gives it: Ca + 0.8 x (4.0 - albumin), mg/dL and g/dL. It misclassifies often in
 # kidney failure (Clase 2000; Lian 2018, PMID 29627804), so cards say "estimate" and ionized calcium wins.
 PER_GRAM, NORMAL_ALBUMIN = Decimal("0.8"), Decimal("4.0")
@@ -26,21 +29,26 @@ IONIZED_LOW, IONIZED_WINDOW = Decimal("1.15"), 48 * HOUR
 _UP, _DOWN = (">", ">="), ("<", "<=")
 
 
-def corrected(facts: Facts) -> tuple[Measurement, ...]:
+def corrected(facts: Facts) -> Sequence[Measurement]:
     """
     Return the albumin-corrected calcium over time, newest first, in mg/dL.
 
     Where the laboratory reported a corrected value that is not older than the total, that one comes first.
     """
-    reported = [
-        msgspec.structs.replace(
-            result, analyte=CORRECTED, notes=(*result.notes, "corrected by the laboratory"), parts=(result,)
-        )
-        for result in facts.measurements.get("calcium-corrected", ())
-    ]
-    albumins = facts.measurements.get("albumin", ())
-    computed = [_correct(total, albumins) for total in facts.measurements.get("calcium-total", ())]
-    return tuple(sorted([*reported, *computed], key=lambda result: result.when.end, reverse=True))
+    given = [facts.measurements.get(name, ()) for name in ("calcium-corrected", "calcium-total", "albumin")]
+    return facts.once(CORRECTED, lambda: Lazy(_corrected(*given)))
+
+
+def _corrected(
+    reported: Sequence[Measurement], totals: Sequence[Measurement], albumins: Sequence[Measurement]
+) -> Iterator[Measurement]:
+    # The facts themselves stay out of this generator: it lives in their memo, and would keep them alive in a circle.
+    ready = (
+        msgspec.structs.replace(one, analyte=CORRECTED, notes=(*one.notes, "corrected by the laboratory"), parts=(one,))
+        for one in reported
+    )
+    computed = (_correct(total, albumins) for total in totals)
+    return merge(ready, computed, key=lambda one: one.when.end, reverse=True)
 
 
 def _correct(total: Measurement, albumins: Sequence[Measurement]) -> Measurement:
@@ -59,24 +67,29 @@ def _correct(total: Measurement, albumins: Sequence[Measurement]) -> Measurement
         CORRECTED,
         value,
         "mg/dL",
-        _bound(total.comparator, _turned(albumin.comparator)),
+        _bound(total.comparator, _turned(albumin)),
         (total, albumin),
         "estimate: Ca + 0.8 x (4.0 - albumin)",
     )
 
 
-def product(facts: Facts, window_hours: int) -> tuple[Measurement, ...]:
+def product(facts: Facts, window_hours: int) -> Sequence[Measurement]:
     """
     Return the calcium-phosphate product in mg2/dL2, newest first.
 
     The newest phosphate is multiplied by the corrected calcium nearest to it in time, if that lies within the
     window; only without such a pair does a product reported by the laboratory count (KNOWLEDGE 2.3).
     """
-    calciums = corrected(facts)
-    phosphates = facts.measurements.get("phosphate", ())
-    pairs = [pair for phosphate in phosphates[:3] if (pair := _multiply(phosphate, calciums, window_hours * HOUR))]
-    if pairs and pairs[0].parts[1] is phosphates[0]:
-        return tuple(pairs)
+    return facts.once((PRODUCT, window_hours), lambda: _product(facts, window_hours))
+
+
+def _product(facts: Facts, window_hours: int) -> tuple[Measurement, ...]:
+    calciums, phosphates = corrected(facts), facts.measurements.get("phosphate", ())
+    window = window_hours * HOUR
+    newest = _multiply(phosphates[0], calciums, window) if phosphates else None
+    if newest:
+        earlier = (_multiply(phosphate, calciums, window) for phosphate in phosphates[1:3])
+        return (newest, *(pair for pair in earlier if pair))
     return tuple(
         msgspec.structs.replace(
             result, analyte=PRODUCT, notes=(*result.notes, "product reported by the laboratory"), parts=(result,)
@@ -111,18 +124,34 @@ def _computed(
     note: str,
 ) -> Measurement:
     notes = (*base.notes, note) if note and note not in base.notes else base.notes
-    return Measurement(analyte, value, value, unit, base.when, comparator, base.status, base.rank, notes, parts)
+    return msgspec.structs.replace(
+        base, analyte=analyte, value=value, reported=value, unit=unit, comparator=comparator, notes=notes, parts=parts
+    )
 
 
 def nearest(results: Sequence[Measurement], to: Measurement, window: float) -> Measurement | None:
-    """Return the result nearest in time to another, if it lies within the window (seconds); of equals the newer."""
-    best = min(results, key=lambda result: apart(result.when, to.when), default=None)
+    """
+    Return the result nearest in time to another, if it lies within the window (seconds); of equals the newer.
+
+    ``results`` are newest first, so that the search ends where they grow too old.
+    """
+    best: Measurement | None = None
+    for result in results:
+        if to.when.start - result.when.end > window:
+            break
+        if best is None or apart(result.when, to.when) < apart(best.when, to.when):
+            best = result
     return best if best is not None and apart(best.when, to.when) <= window else None
 
 
-def _turned(comparator: str) -> str:
-    """A low albumin raises the corrected calcium: a bound on one is the opposite bound on the other."""
-    return {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(comparator, "")
+def _turned(albumin: Measurement) -> str:
+    """
+    Turn a bound on albumin into the one on calcium: a low albumin raises it.
+
+    An albumin below a limit that is itself normal may be normal: then nothing is added, so equality stays possible.
+    """
+    turned = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(albumin.comparator, "")
+    return ">=" if turned == ">" and albumin.value > NORMAL_ALBUMIN else turned
 
 
 def _bound(one: str, other: str) -> str:
@@ -135,33 +164,40 @@ def _bound(one: str, other: str) -> str:
 
 
 def hypercalcemia(facts: Facts, *, calcium_above: Decimal, ionized_above: Decimal, within: int) -> Judgement:
-    """Judge whether calcium is too high: by ionized calcium where there is one, else corrected for albumin (KNOWLEDGE 2.3)."""
-    ionized = _newest(facts, facts.measurements.get("calcium-ionized", ()), within)
-    if ionized and above(ionized, ionized_above) is YES:
-        return Judgement(YES, "hypercalcemia: ionized calcium is high", items=(ionized,))
-    total = _newest(facts, corrected(facts), within)
-    if total is None:
-        state = facts.state(LABS)
-        known = state.conclusive
-        return Judgement(
-            NO if known else UNKNOWN,
-            "hypercalcemia: no usable calcium in the time looked at",
-            missing=() if known else ("calcium",),
-        )
-    verdict = above(total, calcium_above)
-    calming = nearest(facts.measurements.get("calcium-ionized", ()), total, IONIZED_WINDOW)
-    if verdict is YES and calming and below(calming, IONIZED_LOW) is NO and above(calming, ionized_above) is NO:
+    """Judge whether calcium is too high: ionized calcium, else the total corrected for albumin (KNOWLEDGE 2.3)."""
+    ions = facts.measurements.get("calcium-ionized", ())
+    ionized, total = _newest(facts, ions, within), _newest(facts, corrected(facts), within)
+    if ionized and total and total.when.start - ionized.when.end > IONIZED_WINDOW:
+        ionized = None  # An ionized calcium speaks for what is true within 48 h of it, not for a later total.
+    by_ions = above(ionized, ionized_above) if ionized else NO
+    by_total = above(total, calcium_above) if total else NO
+    if ionized and by_ions is YES:
+        label = f"hypercalcemia: ionized calcium {_said(ionized)} is above {ionized_above} mmol/L"
+        return Judgement(YES, label, items=(ionized,))
+    if total is None or by_total is NO:
+        sure = by_ions is NO and facts.covers(LABS, within) and not (total is None and _vague(facts, ions, within))
+        what = f"albumin-corrected calcium {_said(total)}" if total else "no usable calcium in the time looked at"
+        items, missing = (total,) if total else (), () if sure else ("calcium",)
+        return Judgement(NO if sure else UNKNOWN, f"hypercalcemia: {what}", items=items, missing=missing)
+    calming = nearest(ions, total, IONIZED_WINDOW)
+    if by_total is YES and calming and below(calming, IONIZED_LOW) is NO and above(calming, ionized_above) is NO:
         return Judgement(
             NO,
             "hypercalcemia: ionized calcium within 48 h is in range, so the high total does not count",
             items=(calming, total),
         )
-    return Judgement(
-        verdict,
-        "hypercalcemia: albumin-corrected calcium",
-        items=(total,),
-        missing=("calcium",) if verdict is UNKNOWN else (),
-    )
+    missing = ("calcium",) if by_total is UNKNOWN else ()
+    label = f"hypercalcemia: albumin-corrected calcium {_said(total)} (limit {calcium_above} mg/dL)"
+    return Judgement(by_total, label, items=(total,), missing=missing)
+
+
+def _said(result: Measurement) -> str:
+    return f"{result.comparator}{result.value.normalize():f} {UNITS[result.analyte]}, {result.when.day}"
+
+
+def _vague(facts: Facts, ions: Sequence[Measurement], within: int) -> bool:
+    """Say whether some calcium is dated so vaguely that it may or may not be recent."""
+    return any(within_days(one.when, facts.today, within) is UNKNOWN for one in (*corrected(facts), *ions))
 
 
 def _newest(facts: Facts, results: Sequence[Measurement], within: int) -> Measurement | None:

@@ -38,10 +38,11 @@ def read(record: Record, desk: Desk) -> Iterator[Diagnosis | SetAside]:
                 match.system,
                 match.code,
                 match.how,
-                display_of(bytes(record.code)),
+                display_of(bytes(record.code)) or desk.reader.terminology.label(match.concept),
                 active=_is_active(record, desk),
                 when=when,
                 encounter=_of_encounter(record),
+                began=_onset(record),
             )
 
 
@@ -52,11 +53,15 @@ def read_family(record: Record, desk: Desk) -> Iterator[SetAside]:
 
 
 def _when(record: Record) -> When | None:
-    onset = parse(record.onsetDateTime) or (parse(record.onsetPeriod.start) if record.onsetPeriod else None)
+    onset = _onset(record)
     recorded = parse(record.recordedDate)
     if onset and recorded:
         return recorded if recorded.end >= onset.end else onset
     return onset or recorded
+
+
+def _onset(record: Record) -> When | None:
+    return parse(record.onsetDateTime) or (parse(record.onsetPeriod.start) if record.onsetPeriod else None)
 
 
 def _unusable(record: Record, desk: Desk, when: When | None) -> str:
@@ -70,15 +75,20 @@ def _unusable(record: Record, desk: Desk, when: When | None) -> str:
 
 
 def _is_active(record: Record, desk: Desk) -> bool:
-    ended = (
-        span(parse(record.abatementPeriod.start), parse(record.abatementPeriod.end)) if record.abatementPeriod else None
-    )
-    abated = parse(record.abatementDateTime) or ended
-    if abated and abated.end <= desk.now:
+    if _abated(record, desk):
         return False
     clinical = code_of(record.clinicalStatus)
     # MIMIC and older records leave the clinical status out: KNOWLEDGE 2.3 reads that as active.
     return not clinical or clinical in ACTIVE
+
+
+def _abated(record: Record, desk: Desk) -> bool:
+    """Say whether the condition is over: FHIR allows no abatement of a condition that is active (con-4)."""
+    if any(map(present, (record.abatementAge, record.abatementRange, record.abatementString))):
+        return True
+    period = record.abatementPeriod
+    when = parse(record.abatementDateTime) or (span(period.start, period.end) if period else None)
+    return when is not None and when.start <= desk.now
 
 
 def _of_encounter(record: Record) -> bool:

@@ -8,9 +8,12 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 
 DAY = 86_400
-_SHORT = re.compile(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?")
-_LEAP_SECOND = re.compile(r":60(?=$|[.Z+-])")
+_SHORT = re.compile(r"([0-9]{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12][0-9]|3[01]))?)?")
+# FHIR's own pattern for dateTime, but that seconds and zone may be left out: both occur in real records.
+_LONG = re.compile(r"[0-9-]{10}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-][0-9]{2}:[0-9]{2})?")
+_LEAP_SECOND = re.compile(r"(T[0-9]{2}:[0-9]{2}):60")
 _EPOCH = date(1970, 1, 1).toordinal()
+_FIRST, _LAST = date.min.toordinal() - _EPOCH, date.max.toordinal() - _EPOCH
 
 
 class When(msgspec.Struct, frozen=True, gc=False):
@@ -78,20 +81,19 @@ def _days(first: date, last: date) -> When:
 
 
 def _moment(text: str) -> When | None:
-    if text[10] != "T":
+    if not _LONG.fullmatch(text):
         return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = datetime.fromisoformat(_LEAP_SECOND.sub(":59", text))
+    moment = datetime.fromisoformat(_LEAP_SECOND.sub(r"\1:59", text))
     zoneless = moment.tzinfo is None
     seconds = (moment.replace(tzinfo=UTC) if zoneless else moment).timestamp()
     day = int(seconds // DAY)
-    return When(seconds, seconds, day, day, zoneless)
+    # In UTC a moment may fall on a day before the first or after the last that a calendar can show.
+    return When(seconds, seconds, day, day, zoneless) if _FIRST <= day <= _LAST else None
 
 
-def span(start: When | None, end: When | None) -> When | None:
-    """Return the end of a period, or its start where it is open; None where it ends before it starts."""
-    if start and end and end.end < start.start:
+def span(start: str | None, end: str | None) -> When | None:
+    """Return the end of a period, or its start where it is open; None where it ends before it starts, or on no day."""
+    first, last = parse(start), parse(end)
+    if (end and last is None) or (first and last and last.end < first.start):
         return None
-    return end or start
+    return last or first

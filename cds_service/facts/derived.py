@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -31,7 +31,7 @@ class DerivedMeasurement(msgspec.Struct, frozen=True):
     label: str
     unit: str
     decimals: int
-    series: Callable[..., tuple[Measurement, ...]]
+    series: Callable[..., Sequence[Measurement]]
     reads: tuple[str, ...]
     window: bool = False
 
@@ -74,7 +74,7 @@ COMPUTED = {
 }
 
 
-def series(facts: Facts, name: str, window_hours: int | None = None) -> tuple[Measurement, ...]:
+def series(facts: Facts, name: str, window_hours: int | None = None) -> Sequence[Measurement]:
     """Return the results of a measurement, newest first, whether the laboratory reported it or we compute it."""
     computed = COMPUTED.get(name)
     if computed is None:

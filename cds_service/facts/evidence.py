@@ -63,15 +63,23 @@ class Judgement(msgspec.Struct, frozen=True):
 
 def every(label: str, children: tuple[Judgement, ...]) -> Judgement:
     """All must hold: one NO decides; without one, an UNKNOWN keeps it open."""
-    verdicts = {child.verdict for child in children}
-    verdict = NO if NO in verdicts else UNKNOWN if UNKNOWN in verdicts else YES
+    verdict = YES
+    for child in children:
+        if child.verdict is NO:
+            return Judgement(NO, label, children)
+        if child.verdict is UNKNOWN:
+            verdict = UNKNOWN
     return Judgement(verdict, label, children, missing=_missing(verdict, children))
 
 
 def some(label: str, children: tuple[Judgement, ...]) -> Judgement:
     """One must hold: one YES decides; without one, an UNKNOWN keeps it open."""
-    verdicts = {child.verdict for child in children}
-    verdict = YES if YES in verdicts else UNKNOWN if UNKNOWN in verdicts else NO
+    verdict = NO
+    for child in children:
+        if child.verdict is YES:
+            return Judgement(YES, label, children)
+        if child.verdict is UNKNOWN:
+            verdict = UNKNOWN
     return Judgement(verdict, label, children, missing=_missing(verdict, children))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -11,33 +11,34 @@ from cds_service.errors import WrongPatient
 from cds_service.facts import bundles, conditions, medications, model, observations, procedures
 from cds_service.facts.bundles import KIND_OF, Found, Value
 from cds_service.facts.dates import parse
-from cds_service.facts.identity import NOBODY, OURS, STRANGER, Identity
-from cds_service.facts.model import Diagnosis, Facts, Measurement, Medication, Person, Procedure, SetAside
-from cds_service.facts.records import Record, present
+from cds_service.facts.horizon import oldest_day
+from cds_service.facts.identity import OURS, STRANGER, Identity
+from cds_service.facts.model import Diagnosis, Facts, Medication, Person, Procedure, SetAside
+from cds_service.facts.records import Lab, Record, meta_of, present
+from cds_service.facts.series import Series, Waiting
 from cds_service.facts.shared import Desk, Policy, Reader
 from cds_service.protocol.prefetch import State
 from cds_service.protocol.request import HookRequest
 
 __all__ = ["Policy", "Reader", "take_in"]
 
-READERS = {
-    "Observation": observations.read,
+READERS: dict[str, Callable[[Any, Desk], Iterable[Any]]] = {
     "Condition": conditions.read,
     "FamilyMemberHistory": conditions.read_family,
     "MedicationRequest": medications.read,
     "MedicationStatement": medications.read,
     "Procedure": procedures.read,
 }
-Fact = Measurement | Diagnosis | Medication | Procedure
+Fact = Diagnosis | Medication | Procedure
 
 
 class _Pile(msgspec.Struct):
     """What has been read so far."""
 
-    facts: dict[type, dict[str, list[Any]]] = {}
-    aside: list[SetAside] = []
+    facts: dict[type, dict[str, list[Any]]]
+    labs: dict[str, list[Waiting]]
+    aside: list[SetAside]
     person: Person = Person()
-    seen_ids: set[tuple[str, str, str]] = set()
 
 
 def take_in(request: HookRequest, reader: Reader, now: float, policy: Policy = Policy()) -> Facts:
@@ -47,98 +48,171 @@ def take_in(request: HookRequest, reader: Reader, now: float, policy: Policy = P
     ``now`` is in seconds since 1970 (UTC). Raises WrongPatient where data of another patient were sent (or drops
     them, if the site chose so), and MalformedJson where a member stands twice.
     """
-    values = {key: bundles.open_value(raw) for key, raw in request.prefetch.items()}
+    values = bundles.open_values(request.prefetch, request.shaped)
     bases = policy.bases | ({request.fhir_server} if request.fhir_server else frozenset())
     identity = Identity(request.patient_id, bases)
-    desk = Desk(reader, policy, now, request.body, {}, reader.labs)
+    desk = Desk(reader, policy, now, {}, reader.labs, reader.unit, reader.terminology.analytes)
     everything = [found for value in values.values() for found in value.found]
     for found in everything:
         identity.learn(found)
-        _learn_medication(desk, found)
-    pile = _Pile({}, [], Person(), set())
-    for found in _latest_versions(everything):
+    pile = _Pile({}, {}, [])
+    everything += _file_labs(values, everything, desk, identity, pile)
+    newest = _latest_versions(everything)
+    if len(newest) < len(everything):
+        _refuse_strangers(everything, desk, identity)
+    for found in newest:
+        _learn_medication(desk, found, bases)
+    for found in newest:
         _read(found, desk, identity, pile)
     for key, value in values.items():
         pile.aside += [SetAside(key if key in model.KINDS else "other", "misfit")] * value.misfits
-    return _facts(pile, desk, _states(values))
+    return _facts(pile, desk, _states(values), _horizons(values))
 
 
-def _learn_medication(desk: Desk, found: Found) -> None:
+def _file_labs(
+    values: dict[str, Value], others: list[Found], desk: Desk, identity: Identity, pile: _Pile
+) -> list[Found]:
+    """
+    Put the bulk of the laboratory results in order, unread, and return those that need a closer look.
+
+    The bulk is what is beyond doubt: each id once, the same reference to the patient, nothing that modifies it.
+    """
+    labs = [lab for value in values.values() for lab in value.labs]
+    if len({lab.id for lab in labs}) < len(labs) or any(isinstance(found.record, Lab) for found in others):
+        return [Found(lab) for lab in labs]
+    plain = _reference_to_patient(labs, identity)
+    rest: list[Found] = []
+    by_code: dict[bytes, list[Waiting]] = {}
+    for lab in labs:
+        subject = lab.subject
+        if (
+            plain is None
+            or subject is None
+            or subject.reference != plain
+            or lab.modifierExtension
+            or lab.implicitRules
+            or lab.component
+        ):
+            rest.append(Found(lab))
+        else:
+            by_code.setdefault(bytes(lab.code), []).append((lab, None))
+    for code, waiting in by_code.items():
+        observations.file(desk.labs(code), waiting, desk, pile.labs)
+    return rest
+
+
+def _reference_to_patient(labs: list[Lab], identity: Identity) -> str | None:
+    """Return how the first result refers to the patient, if it is this patient; else None."""
+    subject = labs[0].subject if labs else None
+    return subject.reference if subject and subject.reference and identity.whose(labs[0]) == OURS else None
+
+
+def _learn_medication(desk: Desk, found: Found, bases: Iterable[str]) -> None:
+    """Remember a Medication under every name by which an order may refer to it."""
     record = found.record
-    if record is not None and record.resourceType == "Medication" and present(record.code):
-        for name in (found.full_url, record.id, f"Medication/{record.id}"):
-            if name:
-                desk.medication_texts[name] = record.code
+    if isinstance(record, Record) and record.resourceType == "Medication" and medications.names_a_medication(record):
+        local = f"Medication/{record.id}"
+        for name in (found.full_url, *((local, *(f"{base}/{local}" for base in bases)) if record.id else ())):
+            desk.medication_texts[name] = record.code
 
 
-def _latest_versions(found: Iterable[Found]) -> Iterator[Found]:
-    """Yield every resource once: of several versions with one id the last updated, which replaces the others."""
+def _latest_versions(found: Iterable[Found]) -> list[Found]:
+    """Return every resource once: of several versions with one id the last updated, which replaces the others."""
+    nameless: list[Found] = []
     newest: dict[tuple[str, str], Found] = {}
     for item in found:
-        record = item.record
-        if record is None or not record.id:
-            yield item
+        if not item.record.id:
+            nameless.append(item)
             continue
-        key = (record.resourceType, record.id)
-        if key not in newest or _version(item) > _version(newest[key]):
+        key = (item.record.resourceType, item.record.id)
+        other = newest.get(key)
+        if other is None or _version(item) > _version(other):
             newest[key] = item
-    yield from newest.values()
+    return [*nameless, *newest.values()]
+
+
+def _refuse_strangers(everything: Iterable[Found], desk: Desk, identity: Identity) -> None:
+    """A version that is not read, since a newer one replaces it, must not be of another patient either."""
+    for found in everything:
+        if found.record.resourceType in KIND_OF and not found.misfit and not desk.policy.drop_strangers:
+            _check_stranger(found, identity.whose(found.record))
 
 
 def _version(found: Found) -> tuple[float, int, str, int, bytes]:
     """Order versions of one resource: last updated, then version number, then a retraction or correction wins."""
-    record = found.record or Record()
-    updated = parse(record.meta.lastUpdated) if record.meta else None
-    number = record.meta.versionId or "" if record.meta else ""
-    retracted = ("final", "amended", "corrected", "entered-in-error")
-    standing = retracted.index(record.status) if record.status in retracted else -1
-    return (updated.end if updated else 0.0, len(number), number, standing, bytes(found.raw))
+    record = found.record
+    meta = meta_of(record)
+    updated = parse(meta.lastUpdated)
+    number = meta.versionId or ""
+    standing = _STANDING.index(record.status) if record.status in _STANDING else -1
+    if isinstance(record, Record) and conditions.code_of(record.verificationStatus) in conditions.NOT_A_DIAGNOSIS:
+        standing = len(_STANDING)
+    return (updated.end if updated else 0.0, len(number), number, standing, msgspec.json.encode(record))
+
+
+_STANDING = ("final", "amended", "corrected", "entered-in-error")
 
 
 def _read(found: Found, desk: Desk, identity: Identity, pile: _Pile) -> None:
     record = found.record
-    if record is None:
-        pile.aside.append(SetAside("other", "misfit"))
+    kind = KIND_OF.get(record.resourceType, "other")
+    if isinstance(record, Record) and record.resourceType not in READERS and record.resourceType not in _READ_HERE:
         return
-    read = READERS.get(record.resourceType)
-    if read is None and record.resourceType != "Patient":
+    if found.misfit and record.resourceType != "Patient":
+        pile.aside.append(SetAside(kind, "misfit"))
         return
-    desk.check_members(found.raw)
-    if not _is_ours(found, desk, identity, pile):
+    if not identity.knows(record) and not _is_ours(found, desk, identity, pile):
         return
-    if read is None:
+    if found.misfit:
+        pile.aside.append(SetAside(kind, "misfit"))
+    elif (record.modifierExtension or record.implicitRules) and _modified(record):
+        pile.aside.append(SetAside(kind, "modifier-extension"))
+    elif isinstance(record, Lab):
+        observations.file_one(record, desk, pile.labs)
+    elif record.resourceType == "Patient":
         pile.person = _person(record, desk)
-    elif len(record.modifierExtension) and present(record.modifierExtension) or record.implicitRules:
-        pile.aside.append(SetAside(KIND_OF.get(record.resourceType, "other"), "modifier-extension"))
     else:
-        _keep(read(record, desk), pile)
+        _keep(READERS[record.resourceType](record, desk), pile)
+
+
+_READ_HERE = ("Patient", "Observation", "", "Bundle")
+
+
+def _modified(record: Record | Lab) -> bool:
+    """FHIR: a modifier extension or implicit rules that we do not know may turn the meaning round."""
+    return present(record.modifierExtension) or present(record.implicitRules)
 
 
 def _is_ours(found: Found, desk: Desk, identity: Identity, pile: _Pile) -> bool:
-    record = found.record
-    if record is None:
-        return False
-    whose = identity.whose(record)
+    whose = identity.whose(found.record)
     if whose == OURS:
         return True
-    if whose == STRANGER and record.resourceType == "Patient" and found.included:
-        return False
-    if whose == STRANGER and not desk.policy.drop_strangers:
+    if found.record.resourceType == "Patient" and found.included:
+        return False  # the mother of a newborn, say, who came along in a search
+    if not desk.policy.drop_strangers:
+        _check_stranger(found, whose)
+    pile.aside.append(SetAside(KIND_OF.get(found.record.resourceType, "other"), whose))
+    return False
+
+
+def _check_stranger(found: Found, whose: str) -> None:
+    included = found.record.resourceType == "Patient" and found.included
+    if whose == STRANGER and not included:
         raise WrongPatient(
             "The request carries data of a patient other than the hook's patient.",
             where="/prefetch",
             why="A card built from another patient's data could harm this one, so nothing was evaluated.",
             remedy="Check how the prefetch queries are filled in: every one must be limited to context.patientId.",
         )
-    kind = KIND_OF.get(record.resourceType, "other")
-    pile.aside.append(SetAside(kind, whose if whose != NOBODY else "no-subject"))
-    return False
 
 
 def _person(record: Record, desk: Desk) -> Person:
     born = parse(record.birthDate)
     died = parse(record.deceasedDateTime)
-    deceased = record.deceasedBoolean or (died is not None and died.start <= desk.now)
+    # A date of death that cannot be read is still one.
+    deceased = bool(record.deceasedBoolean) or (
+        bool(record.deceasedDateTime) and (died is None or died.start <= desk.now)
+    )
     return Person(born if born and born.start <= desk.now else None, record.gender or "", deceased)
 
 
@@ -146,47 +220,59 @@ def _keep(read: Iterable[Fact | SetAside], pile: _Pile) -> None:
     for fact in read:
         if isinstance(fact, SetAside):
             pile.aside.append(fact)
-            continue
-        name = fact.analyte if isinstance(fact, Measurement) else fact.concept
-        pile.facts.setdefault(type(fact), {}).setdefault(name, []).append(fact)
+        else:
+            pile.facts.setdefault(type(fact), {}).setdefault(fact.concept, []).append(fact)
 
 
 def _states(values: dict[str, Value]) -> dict[str, State]:
-    """Say what is known of each kind: by its prefetch key, else by what stands in values under keys we do not know."""
-    states = {key: value.state for key, value in values.items() if key in model.KINDS}
+    """
+    Say what is known of each kind: by its prefetch key, else by what stands under other keys (EHRs rename them).
+
+    A value that holds other kinds only than its key says does not speak for its key. Of several values that are
+    known by what they hold the least complete counts.
+    """
+    named = {key: value.state for key, value in values.items() if key in model.KINDS and _speaks_for(value, key)}
+    others: dict[str, State] = {}
     for key, value in values.items():
-        if key not in model.KINDS:
-            for kind in {KIND_OF.get(item.record.resourceType) for item in value.found if item.record}:
-                if kind:
-                    states.setdefault(kind, value.state)
-    return states
+        for kind in value.kinds() if key not in named else ():
+            others[kind] = min(value.state, others.get(kind, value.state), key=list(State).index)
+    return others | named
 
 
-def _facts(pile: _Pile, desk: Desk, states: dict[str, State]) -> Facts:
-    measured = pile.facts.get(Measurement, {})
+def _speaks_for(value: Value, key: str) -> bool:
+    kinds = value.kinds()
+    return not kinds or key in kinds
+
+
+def _horizons(values: dict[str, Value]) -> dict[str, int]:
+    """Say up to which day pages that were cut off are complete, for the kinds that servers sort by date."""
+    found: dict[str, int] = {}
+    for kind in (model.LABS, model.PROCEDURES):
+        value = values.get(kind)
+        if value is not None and value.state is State.TRUNCATED:
+            day = oldest_day([*value.labs, *(item.record for item in value.found if not item.included)])
+            found |= {} if day is None else {kind: day}
+    return found
+
+
+def _facts(pile: _Pile, desk: Desk, states: dict[str, State], horizons: dict[str, int]) -> Facts:
     return Facts(
         now=desk.now,
         person=pile.person,
         states=states,
-        measurements={name: _newest_first(results) for name, results in measured.items()},
+        horizons=horizons,
+        measurements={name: Series(labs, observations.reader(desk, name)) for name, labs in pile.labs.items()},
         diagnoses=_sorted(pile.facts.get(Diagnosis, {})),
         medications=_sorted(pile.facts.get(Medication, {})),
         procedures=_sorted(pile.facts.get(Procedure, {})),
-        set_aside=tuple(pile.aside),
+        unusable=tuple(pile.aside),
         seen=desk.seen,
+        memo={},
     )
 
 
-def _newest_first(results: list[Measurement]) -> tuple[Measurement, ...]:
-    """Sort newest first; of equals the higher value comes first (the safer reading); the same result counts once."""
-    kept: dict[tuple[Any, ...], Measurement] = {}
-    for result in sorted(results, key=lambda one: (one.rank, one.value), reverse=True):
-        kept.setdefault((result.when.start, result.when.end, result.value, result.comparator), result)
-    return tuple(kept.values())
-
-
 def _sorted(facts: dict[str, list[Any]]) -> dict[str, tuple[Any, ...]]:
-    def newest(fact: Any) -> tuple[float, str, str]:
-        return (fact.when.end if fact.when else 0.0, fact.system, fact.code)
+    def newest(fact: Any) -> tuple[float, str, str, str]:
+        return (fact.when.end if fact.when else 0.0, fact.system, fact.code, fact.display)
 
     return {name: tuple(sorted(items, key=newest, reverse=True)) for name, items in facts.items()}

@@ -20,6 +20,7 @@ from cds_service.facts.evidence import (
     within_days,
 )
 from cds_service.facts.model import CONDITIONS, LABS, PROCEDURES, Diagnosis, Facts, Medication, Procedure
+from cds_service.facts.series import recent
 from cds_service.protocol.prefetch import State
 
 DIALYSIS = ("hemodialysis", "peritoneal", "dialysis-any")
@@ -39,12 +40,12 @@ def procedures(facts: Facts, *concepts: str) -> tuple[Procedure, ...]:
     return tuple(item for concept in concepts for item in facts.procedures.get(concept, ()))
 
 
-def presence(facts: Facts, label: str, found: Iterable[Item], *kinds: str) -> Judgement:
+def presence(facts: Facts, label: str, found: Iterable[Item], *kinds: str, days: int | None = None) -> Judgement:
     """YES where something was found; else NO if the kinds of data were loaded completely, else UNKNOWN."""
     items = tuple(found)
     if items:
         return Judgement(YES, f"{label}: {describe(items[0])}", items=items[:3])
-    gaps = tuple(kind for kind in kinds if not facts.state(kind).conclusive)
+    gaps = tuple(kind for kind in kinds if not facts.covers(kind, days))
     return (
         Judgement(UNKNOWN, f"{label}: not known, {_why(facts, gaps)}", missing=gaps)
         if gaps
@@ -81,13 +82,19 @@ def failure(facts: Facts) -> Judgement:
 
     Dialysis for acute kidney injury, and continuous or emergency dialysis, is no evidence of ESKD.
     """
+    return facts.once("eskd", lambda: _failure(facts))
+
+
+def _failure(facts: Facts) -> Judgement:
     coded = presence(
         facts, "end-stage kidney disease or dialysis status", active(facts, "met-eskd", "dialysis-status"), CONDITIONS
     )
     dialysed = every(
         "maintenance dialysis without acute kidney injury",
         (
-            presence(facts, f"dialysis within {DIALYSIS_DAYS} days", _recent_dialysis(facts), PROCEDURES),
+            presence(
+                facts, f"dialysis within {DIALYSIS_DAYS} days", _recent_dialysis(facts), PROCEDURES, days=DIALYSIS_DAYS
+            ),
             _negated(presence(facts, "acute kidney injury", active(facts, "aki"), CONDITIONS)),
         ),
     )
@@ -125,7 +132,7 @@ def transplant_works(facts: Facts) -> Judgement:
     Without any sign of a transplant in what was loaded the answer is NO: an EHR that sends no procedures must not
     silence every rule about dialysis patients. With a sign of one, doubt stays doubt.
     """
-    grafts = (*active(facts, "ktx"), *procedures(facts, "ktx-proc", "ktx"))
+    grafts: tuple[Diagnosis | Procedure, ...] = (*active(facts, "ktx"), *procedures(facts, "ktx-proc", "ktx"))
     if not grafts:
         return Judgement(NO, "working kidney transplant: no transplant on record")
     found = Judgement(YES, f"kidney transplant: {describe(grafts[0])}", items=grafts[:2])
@@ -135,22 +142,28 @@ def transplant_works(facts: Facts) -> Judgement:
     again = _dialysis_after(facts, grafts)
     if again:
         return Judgement(
-            NO, f"working kidney transplant: dialysis after it, {describe(again[0])}", (found,), items=again[:1]
+            NO, f"working kidney transplant: dialysis after it, {describe(again[0])}", (found,), items=tuple(again[:1])
         )
     return every("working kidney transplant", (found, _graft_function(facts)))
 
 
 def _dialysis_after(facts: Facts, grafts: tuple[Diagnosis | Procedure, ...]) -> list[Procedure]:
-    dates = [graft.when.start for graft in grafts if graft.when]
-    if not dates:
+    day = _day_of_transplant(grafts)
+    if day is None:
         return []
-    return [item for item in procedures(facts, *DIALYSIS) if item.when and item.when.start > max(dates) + DAY]
+    return [item for item in procedures(facts, *DIALYSIS) if item.when and item.when.start > day + DAY]
+
+
+def _day_of_transplant(grafts: tuple[Diagnosis | Procedure, ...]) -> float | None:
+    """Return when the newest kidney came: by its operation, else by onset, and only then by when it was recorded."""
+    operated = [graft.when.end for graft in grafts if isinstance(graft, Procedure) and graft.when]
+    began = [graft.began.end for graft in grafts if isinstance(graft, Diagnosis) and graft.began]
+    recorded = [graft.when.end for graft in grafts if graft.when]
+    return max(operated or began or recorded, default=None)
 
 
 def _graft_function(facts: Facts) -> Judgement:
-    results = [
-        one for one in facts.measurements.get("egfr", ()) if within_days(one.when, facts.today, EGFR_DAYS) is YES
-    ]
+    results = recent(facts.measurements.get("egfr", ()), facts.today, EGFR_DAYS)
     if results:
         verdict = above(results[0], GRAFT_WORKS_FROM, or_equal=True)
         return Judgement(
@@ -162,7 +175,7 @@ def _graft_function(facts: Facts) -> Judgement:
     depends = active(facts, "dialysis-status")
     if depends:
         return Judgement(NO, f"graft function: no eGFR, and {describe(depends[0])}", items=depends[:1])
-    known = facts.state(LABS).conclusive
+    known = facts.covers(LABS, EGFR_DAYS)
     return Judgement(
         YES if known else UNKNOWN,
         "graft function: no eGFR and no dependence on dialysis on record",
@@ -177,6 +190,10 @@ def transplant_failed(facts: Facts) -> Judgement:
 
 def advanced_disease(facts: Facts, *, egfr_below: Decimal) -> Judgement:
     """Judge whether the patient has advanced CKD: kidney failure, stage 4 or 5, or a newest eGFR below the limit."""
+    return facts.once(("advanced-ckd", egfr_below), lambda: _advanced(facts, egfr_below))
+
+
+def _advanced(facts: Facts, egfr_below: Decimal) -> Judgement:
     return some(
         "advanced chronic kidney disease",
         (
@@ -188,9 +205,7 @@ def advanced_disease(facts: Facts, *, egfr_below: Decimal) -> Judgement:
 
 
 def _low_egfr(facts: Facts, limit: Decimal) -> Judgement:
-    results = [
-        one for one in facts.measurements.get("egfr", ()) if within_days(one.when, facts.today, EGFR_DAYS) is YES
-    ]
+    results = recent(facts.measurements.get("egfr", ()), facts.today, EGFR_DAYS)
     if results:
         verdict = below(results[0], limit)
         return Judgement(
@@ -199,7 +214,7 @@ def _low_egfr(facts: Facts, limit: Decimal) -> Judgement:
             items=(results[0],),
             missing=("egfr",) if verdict is UNKNOWN else (),
         )
-    known = facts.state(LABS).conclusive
+    known = facts.covers(LABS, EGFR_DAYS)
     return Judgement(
         NO if known else UNKNOWN, f"newest eGFR: none within {EGFR_DAYS} days", missing=() if known else ("egfr",)
     )

@@ -52,7 +52,6 @@ def suspicious(facts: Facts, *, within: int) -> Judgement:
             every(
                 "painful nodules or purpura",
                 (
-                    of_class(facts, "pain of the skin", "les-pain", within),
                     some(
                         "nodules or purpura",
                         (
@@ -60,6 +59,7 @@ def suspicious(facts: Facts, *, within: int) -> Judgement:
                             of_class(facts, "purpura", "les-purpura", within),
                         ),
                     ),
+                    of_class(facts, "pain of the skin", "les-pain", within),
                 ),
             ),
         ),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
 from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse
+from cds_service.facts.identity import unversioned
 from cds_service.facts.model import Medication, SetAside
 from cds_service.facts.records import Period, Raw, Record, present
 from cds_service.facts.shared import Desk, display_of
+from cds_service.protocol.wire import no_twins
 from cds_service.terminology.concepts import Match
 
 ORDERED = frozenset({"", "order", "original-order", "reflex-order", "filler-order", "instance-order"})
@@ -20,12 +23,16 @@ _ROUTES = (
     (
         "local",
         re.compile(
-            r"topical|ophthalm|cutaneous|transdermal|inhal|nasal|otic|vaginal|irrigat|intraperitoneal|eye|ear\b", re.I
+            r"topical|ophthalm|cutaneous|transdermal|inhal|nasal|otic|vaginal|irrigat|intraperitoneal|eye|ear\b",
+            re.IGNORECASE,
         ),
     ),
-    ("injection", re.compile(r"inject|intraven|subcut|intramusc|parenteral|infusion|\biv\b|\bim\b|\bsc\b", re.I)),
-    ("rectal", re.compile(r"rectal|enema|suppository", re.I)),
-    ("oral", re.compile(r"oral|by mouth|enteral|nasogastric|\bpo\b", re.I)),
+    (
+        "injection",
+        re.compile(r"inject|intraven|subcut|intramusc|parenteral|infusion|\biv\b|\bim\b|\bsc\b", re.IGNORECASE),
+    ),
+    ("rectal", re.compile(r"rectal|enema|suppository", re.IGNORECASE)),
+    ("oral", re.compile(r"oral|by mouth|enteral|nasogastric|\bpo\b", re.IGNORECASE)),
 )
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -57,15 +64,20 @@ class _Bounds(msgspec.Struct):
 
 _dosages = msgspec.json.Decoder(list[_Dosage])
 _dispense = msgspec.json.Decoder(_Dispense)
-_contained = msgspec.json.Decoder(Record)
+_contained = msgspec.json.Decoder(list[Raw])
+_medication = msgspec.json.Decoder(Record)
 
 
 def read(record: Record, desk: Desk) -> Iterator[Medication | SetAside]:
     """Yield the medications that a MedicationRequest or MedicationStatement means, or why it counts for none."""
     kind = model.MEDICATIONS if record.resourceType == "MedicationRequest" else model.STATEMENTS
+    # R5 has "medication"; STU3 has "taken", which may say that what a statement names is not taken.
+    if present(record.medication) or present(record.taken):
+        yield SetAside(kind, "other-fhir-version")
+        return
     code = _code(record, desk)
     if code is None:
-        yield SetAside(kind, "other-fhir-version" if present(record.medication) else "unresolved")
+        yield SetAside(kind, "unresolved")
         return
     meaning = desk.reader.medications(bytes(code))
     if not meaning.matches:
@@ -79,9 +91,8 @@ def read(record: Record, desk: Desk) -> Iterator[Medication | SetAside]:
         if why:
             yield SetAside(kind, why, match.concept, _when(record))
         else:
-            yield Medication(
-                match.concept, match.system, match.code, match.how, display_of(bytes(code)), route, _when(record)
-            )
+            name = display_of(bytes(code)) or desk.reader.terminology.label(match.concept)
+            yield Medication(match.concept, match.system, match.code, match.how, name, route, _when(record))
 
 
 def _code(record: Record, desk: Desk) -> Raw | None:
@@ -93,18 +104,26 @@ def _code(record: Record, desk: Desk) -> Raw | None:
         return None
     if reference.startswith("#"):
         return _contained_code(record, reference[1:])
-    return desk.medication_texts.get(reference) or desk.medication_texts.get(reference.rpartition("Medication/")[2])
+    return desk.medication_texts.get(unversioned(reference))
 
 
 def _contained_code(record: Record, identifier: str) -> Raw | None:
-    for raw in record.contained:
-        try:
-            inner = _contained.decode(raw)
-        except _WRONG:
-            continue
-        if inner.id == identifier and present(inner.code):
-            return inner.code
+    no_twins(bytes(record.contained))
+    resources: list[Raw] = []
+    with suppress(*_WRONG):
+        resources = _contained.decode(record.contained)
+    for raw in resources:
+        with suppress(*_WRONG):
+            inner = _medication.decode(raw)
+            if inner.id == identifier and names_a_medication(inner):
+                return inner.code
     return None
+
+
+def names_a_medication(record: Record) -> bool:
+    """Say whether a Medication says which it is, and may be believed."""
+    modified = present(record.modifierExtension) or present(record.implicitRules)
+    return present(record.code) and not modified and record.status != "entered-in-error"
 
 
 def _when(record: Record) -> When | None:
@@ -116,15 +135,15 @@ def _when(record: Record) -> When | None:
 
 
 def _bounds(record: Record) -> _Bounds:
+    no_twins(bytes(record.dosageInstruction) or bytes(record.dosage))
+    no_twins(bytes(record.dispenseRequest))
     bounds = _Bounds()
     raw = record.dosageInstruction if present(record.dosageInstruction) else record.dosage
-    try:
-        if present(raw):
-            bounds.dosages = _dosages.decode(raw)
-        if present(record.dispenseRequest):
-            bounds.dispense = _dispense.decode(record.dispenseRequest)
-    except _WRONG:
-        pass  # A dosage we cannot read says nothing about whether the medication is taken.
+    # A dosage or dispense we cannot read says nothing about whether the medication is taken.
+    with suppress(*_WRONG):
+        bounds.dosages = _dosages.decode(raw) if present(raw) else []
+    with suppress(*_WRONG):
+        bounds.dispense = _dispense.decode(record.dispenseRequest) if present(record.dispenseRequest) else None
     return bounds
 
 
@@ -135,7 +154,26 @@ def _unusable(record: Record, desk: Desk, bounds: _Bounds) -> str:
         return "do-not-perform"
     if (record.intent or "") not in ORDERED:
         return "not-an-order"
+    if _lies_ahead(record, desk, bounds):
+        return "future-date"
     return "ended" if _ended(record, desk, bounds) else ""
+
+
+def _lies_ahead(record: Record, desk: Desk, bounds: _Bounds) -> bool:
+    """Say whether the medication begins more than a day from now."""
+    limits = [period for dosage in bounds.dosages if (period := _limit(dosage))]
+    starts = [_when(record)]
+    if limits and len(limits) == len(bounds.dosages):
+        starts.append(min((start for period in limits if (start := parse(period.start))), key=_start, default=None))
+    return any(when.start > desk.now + DAY for when in starts if when)
+
+
+def _start(when: When) -> float:
+    return when.start
+
+
+def _limit(dosage: _Dosage) -> Period | None:
+    return dosage.timing.repeat.boundsPeriod if dosage.timing and dosage.timing.repeat else None
 
 
 _KNOWN = frozenset(
@@ -148,8 +186,7 @@ def _ended(record: Record, desk: Desk, bounds: _Bounds) -> bool:
     periods = [record.effectivePeriod] if record.effectivePeriod else []
     if bounds.dispense and bounds.dispense.validityPeriod:
         periods.append(bounds.dispense.validityPeriod)
-    repeats = [dosage.timing.repeat for dosage in bounds.dosages if dosage.timing and dosage.timing.repeat]
-    limited = [repeat.boundsPeriod for repeat in repeats if repeat.boundsPeriod]
+    limited = [period for dosage in bounds.dosages if (period := _limit(dosage))]
     over = [end.end < desk.now for period in limited if (end := parse(period.end))]
     if over and len(over) == len(bounds.dosages) and all(over):
         return True

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any, TypeVar
 
 import msgspec
 
 from cds_service.facts.dates import DAY, When
 from cds_service.protocol.prefetch import State
 
+T = TypeVar("T")
 PATIENT, LABS, CONDITIONS, MEDICATIONS, STATEMENTS, PROCEDURES = KINDS = (
     "patient",
     "observations",
@@ -23,7 +26,8 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     """
     A usable result. ``value`` is in the unit of its analyte, ``reported`` and ``unit`` are as the laboratory wrote it.
 
-    ``comparator`` is "" for an exact value. ``notes`` are things a reader of the card should know;
+    ``comparator`` is "" for an exact value. ``rank`` orders results by time, then by standing (corrected before amended before final); ``recorded`` is what
+    decides between equals: when it was issued, and the resource's meta. ``notes`` are for the reader of the card,
     ``parts`` are the results that a computed value was computed from.
     """
 
@@ -34,13 +38,18 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     when: When
     comparator: str = ""
     status: str = "final"
-    rank: tuple[float, int, float, float] = (0.0, 0, 0.0, 0.0)
+    rank: tuple[float, int] = (0.0, 0)
+    recorded: tuple[str, bytes] = ("", b"")
     notes: tuple[str, ...] = ()
     parts: tuple[Measurement, ...] = ()
 
 
 class Diagnosis(msgspec.Struct, frozen=True, gc=False):
-    """A condition of the patient. ``when`` is when it began or was recorded, whichever is later; None if undated."""
+    """
+    A condition of the patient.
+
+    ``when`` is when it began or was recorded, whichever is later; ``began`` is the onset alone. None if undated.
+    """
 
     concept: str
     system: str
@@ -50,6 +59,7 @@ class Diagnosis(msgspec.Struct, frozen=True, gc=False):
     active: bool = True
     when: When | None = None
     encounter: bool = False
+    began: When | None = None
 
 
 class Medication(msgspec.Struct, frozen=True, gc=False):
@@ -82,7 +92,7 @@ class SetAside(msgspec.Struct, frozen=True, gc=False):
     reason: str
     concept: str = ""
     when: When | None = None
-    rank: tuple[float, int, float, float] = (0.0, 0, 0.0, 0.0)
+    rank: tuple[float, int] = (0.0, 0)
 
 
 class Person(msgspec.Struct, frozen=True, gc=False):
@@ -98,23 +108,59 @@ class Facts(msgspec.Struct, frozen=True):
     Everything known about one patient at one moment.
 
     ``now`` is in seconds since 1970 (UTC). Every tuple is newest first. ``seen`` counts the codes that were met and
-    mean nothing here, as (kind, system, code).
+    mean nothing here, as (kind, system, code). ``horizons`` say up to which day a page
+    that was cut off is complete. ``memo`` holds what was already derived from these facts.
     """
 
     now: float
     person: Person
     states: dict[str, State]
-    measurements: dict[str, tuple[Measurement, ...]] = {}
+    horizons: dict[str, int] = {}
+    measurements: Mapping[str, Sequence[Measurement]] = {}
     diagnoses: dict[str, tuple[Diagnosis, ...]] = {}
     medications: dict[str, tuple[Medication, ...]] = {}
     procedures: dict[str, tuple[Procedure, ...]] = {}
-    set_aside: tuple[SetAside, ...] = ()
+    unusable: tuple[SetAside, ...] = ()
     seen: dict[tuple[str, str, str], int] = {}
+    memo: dict[Any, Any] = {}
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what ``compute`` makes of these facts, computing it once however many rules ask."""
+        if key not in self.memo:
+            self.memo[key] = compute()
+        found: T = self.memo[key]
+        return found
+
+    @property
+    def set_aside(self) -> tuple[SetAside, ...]:
+        """Everything no rule may use, with the reason (reads every result that was sent)."""
+        labs = [
+            aside
+            for series in self.measurements.values()
+            if len(series) >= 0
+            for aside in getattr(series, "asides", ())
+        ]
+        return (*self.unusable, *labs)
+
+    def newest_aside(self, *tests: str) -> SetAside | None:
+        """Return the newest result of these tests that was set aside, if it is newer than every usable one."""
+        newest = [getattr(self.measurements.get(test), "newest_aside", None) for test in tests]
+        asides = [aside for ask in newest if ask and (aside := ask())]
+        usable = [series[0].rank for test in tests if (series := self.measurements.get(test, ()))]
+        best = max(asides, key=lambda aside: aside.rank, default=None)
+        return best if best and all(best.rank > rank for rank in usable) else None
 
     @property
     def today(self) -> int:
         """The calendar day (UTC), counted from 1970-01-01."""
         return int(self.now // DAY)
+
+    def covers(self, kind: str, days: int | None) -> bool:
+        """Say whether something of the last so many days that was not found is really not there (None: ever)."""
+        if self.state(kind).conclusive:
+            return True
+        horizon = self.horizons.get(kind)
+        return horizon is not None and days is not None and self.today - horizon > days
 
     def state(self, kind: str) -> State:
         """Say what is known of one kind of data."""

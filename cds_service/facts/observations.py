@@ -3,153 +3,169 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from decimal import Decimal
 
 import msgspec
 
 from cds_service.facts import model
-from cds_service.facts.dates import DAY, When, parse, span
+from cds_service.facts.dates import DAY, When, parse
 from cds_service.facts.model import Measurement, SetAside
-from cds_service.facts.records import Component, Quantity, Raw, Record, present
+from cds_service.facts.records import Component, Lab, Quantity, Raw, present
+from cds_service.facts.series import Waiting, moment_of
 from cds_service.facts.shared import Desk
+from cds_service.protocol.wire import no_twins
 from cds_service.terminology import Analyte
+from cds_service.terminology.meaning import Meaning
 
 USABLE = {"final": 0, "amended": 1, "corrected": 2}
+UNUSABLE = frozenset({"registered", "preliminary", "cancelled", "entered-in-error", "unknown"})
 COMPARATORS = ("<", "<=", ">", ">=")
 # Reasons that make a newer result ask for a repeat (CC-04): the sample was measured, the number cannot be used.
 UNUSABLE_NUMBER = frozenset({"unit-missing", "unit-unknown", "unit-conflict", "implausible"})
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
+REASONS = {
+    "unit-missing": "its unit is missing",
+    "unit-unknown": "its unit is not known for this test",
+    "unit-conflict": "its unit is given in two ways that disagree",
+    "implausible": "no living patient has this value",
+    "not-numeric": "it is not a number",
+    "data-absent": "the laboratory says that there is no value",
+    "no-value": "it has no value",
+    "hemolysed": "the specimen was hemolysed",
+    "future-date": "it is dated in the future",
+    "bad-date": "its date does not exist",
+    "undated": "it has no date",
+}
+_NUMBER = re.compile(rb"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 _HEMOLYSED = re.compile(rb"h(a)?emoly[sz]", re.IGNORECASE)
 _NOT_HEMOLYSED = re.compile(rb"\b(no|not|non|without|negative for)\b[^.;,]{0,20}h(a)?emoly[sz]", re.IGNORECASE)
-_OTHER_VALUES = ("valueString", "valueCodeableConcept", "valueInteger", "valueBoolean", "valueRange", "valueRatio")
-_quantity = msgspec.json.Decoder(Quantity)
+# HL7 v2-0493, specimen condition: HEM means hemolyzed.
+_HEMOLYSED_CODE = re.compile(rb'"code" *: *"HEM"')
+_components = msgspec.json.Decoder(list[Raw])
+_component = msgspec.json.Decoder(Component)
+_WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def read(record: Record, desk: Desk) -> Iterator[Measurement | SetAside]:
-    """Yield what an Observation says: one result, one per component of a panel, or the reason why none."""
-    meaning = desk.labs(bytes(record.code))
-    if not meaning.matches and not record.component:
-        desk.unmatched(model.LABS, meaning)
-        return
+def file(meaning: Meaning, found: list[Waiting], desk: Desk, waiting: dict[str, list[Waiting]]) -> None:
+    """Put Observations of one code with the others of their test, unread."""
     for match in meaning.matches:
-        yield _result(record, desk, desk.analyte(match.concept), record)
-    for part in record.component:
-        for match in desk.labs(bytes(part.code)).matches:
-            yield _result(record, desk, desk.analyte(match.concept), part)
+        waiting.setdefault(match.concept, []).extend(found)
+    if not meaning.matches:
+        desk.unmatched(model.LABS, meaning, len(found))
 
 
-def _result(record: Record, desk: Desk, analyte: Analyte, holder: Record | Component) -> Measurement | SetAside:
-    when = _when(record)
-    reason = _unusable(record, desk, analyte, when) or _no_number(holder, analyte)
-    if reason or when is None:
+def file_one(record: Lab, desk: Desk, waiting: dict[str, list[Waiting]]) -> None:
+    """Put one Observation with the others of its test; a panel once for each of its parts."""
+    meaning = desk.labs(bytes(record.code))
+    if meaning.matches or not (len(record.component) and _file_panel(record, desk, waiting)):
+        file(meaning, [(record, None)], desk, waiting)
+
+
+def _file_panel(record: Lab, desk: Desk, waiting: dict[str, list[Waiting]]) -> int:
+    """Take a panel apart: the value of each part comes from its component, never from the panel itself."""
+    found = [(match.concept, part) for part in _parts(record) for match in desk.labs(bytes(part.code)).matches]
+    for concept, part in found:
+        waiting.setdefault(concept, []).append((record, part))
+    return len(found)
+
+
+def _parts(record: Lab) -> Iterator[Component]:
+    """Yield the components that can be read; one that cannot hides no other."""
+    no_twins(bytes(record.component))
+    parts: list[Raw] = []
+    with suppress(*_WRONG):
+        parts = _components.decode(record.component)
+    for part in parts:
+        with suppress(*_WRONG):
+            yield _component.decode(part)
+
+
+def reader(desk: Desk, concept: str) -> Callable[[Lab, Component | None], Measurement | SetAside]:
+    """Return the function that reads the results of one test at this desk."""
+    analyte = desk.analytes[concept]
+    return lambda record, part: _result(record, desk, analyte, part)
+
+
+def _result(record: Lab, desk: Desk, analyte: Analyte, part: Component | None) -> Measurement | SetAside:
+    when = parse(record.effectiveDateTime) if record.effectiveDateTime else moment_of(record)
+    quantity = record.valueQuantity if part is None else part.valueQuantity
+    reason = _unusable(record, desk, analyte, when) or _no_number(record, part, quantity)
+    if reason or when is None or quantity is None:
         return _aside(record, analyte, reason or "undated", when)
-    return _number(record, desk, analyte, holder, when)
-
-
-def _when(record: Record) -> When | None:
-    if record.effectiveDateTime or record.effectiveInstant:
-        return parse(record.effectiveDateTime or record.effectiveInstant)
-    if record.effectivePeriod:
-        return span(parse(record.effectivePeriod.start), parse(record.effectivePeriod.end))
-    return parse(record.issued)
-
-
-def _unusable(record: Record, desk: Desk, analyte: Analyte, when: When | None) -> str:
-    """Name the first reason why the resource as a whole cannot be used; "" where there is none."""
-    status = record.status or "unknown"
-    if status not in USABLE and not (status == "preliminary" and desk.policy.allow_preliminary):
-        return f"status-{status}" if status in KNOWN_STATUS else "status-unknown"
-    if when is None:
-        return "bad-date" if record.effectiveDateTime or record.effectivePeriod or record.issued else "undated"
-    if when.start > desk.now + DAY:
-        return "future-date"
-    if analyte.hemolysis_sensitive and (len(record.specimen) or len(record.note)) and _hemolysed(record):
-        return "hemolysed"
-    return ""
-
-
-KNOWN_STATUS = frozenset({"registered", "preliminary", "cancelled", "entered-in-error", "unknown"})
-
-
-def _hemolysed(record: Record) -> bool:
-    return any(
-        _HEMOLYSED.search(raw) and not _NOT_HEMOLYSED.search(raw) for raw in map(bytes, (record.specimen, record.note))
-    )
-
-
-def _no_number(holder: Record | Component, analyte: Analyte) -> str:
-    quantity = len(holder.valueQuantity) and present(holder.valueQuantity)
-    if isinstance(holder, Component):
-        return "" if quantity else "no-value"
-    others = [name for name in _OTHER_VALUES if len(getattr(holder, name)) and present(getattr(holder, name))]
-    if quantity and others:
-        return "ambiguous"
-    if quantity:
-        return "data-absent" if len(holder.dataAbsentReason) and present(holder.dataAbsentReason) else ""
-    if others:
-        return "not-numeric"
-    return "data-absent" if present(holder.dataAbsentReason) else "no-value"
-
-
-def _number(
-    record: Record, desk: Desk, analyte: Analyte, holder: Record | Component, when: When
-) -> Measurement | SetAside:
-    try:
-        quantity = _quantity.decode(holder.valueQuantity)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _aside(record, analyte, "not-numeric", when)
-    if not desk.checked and quantity is not None:
-        desk.check_members(holder.valueQuantity)
     reported = _decimal(quantity.value)
     if reported is None:
         return _aside(record, analyte, "not-numeric", when)
     if quantity.comparator and quantity.comparator not in COMPARATORS:
         return _aside(record, analyte, "comparator-unknown", when)
+    return _converted(record, desk, analyte, quantity, reported, when)
+
+
+def _converted(
+    record: Lab, desk: Desk, analyte: Analyte, quantity: Quantity, reported: Decimal, when: When
+) -> Measurement | SetAside:
     unit, problem = desk.unit(quantity.code, quantity.unit, quantity.system, analyte)
     if problem:
+        desk.odd_unit(analyte, quantity.unit or quantity.code or problem)
         return _aside(record, analyte, problem, when)
-    value = analyte.convert(reported, unit)
-    if value is None or not analyte.plausible(value):
-        return _aside(record, analyte, "implausible" if value is not None else "unit-unknown", when)
+    above, below = analyte.factors[unit]
+    value = reported * above / below
+    if not analyte.plausible(value):
+        return _aside(record, analyte, "implausible", when)
+    status = record.status or "final"
     return Measurement(
-        analyte=analyte.id,
-        value=value,
-        reported=reported,
-        unit=quantity.unit or quantity.code or unit,
-        when=when,
-        comparator=quantity.comparator or "",
-        status=record.status or "final",
-        rank=_rank(record, when),
-        notes=_notes(record, when),
-    )
+        analyte.id, value, reported, quantity.unit or quantity.code or unit, when, quantity.comparator or "", status,
+        (when.end, USABLE.get(status, -1)), (record.issued or "", bytes(record.meta)), _notes(record, when))  # fmt: skip
+
+
+def _unusable(record: Lab, desk: Desk, analyte: Analyte, when: When | None) -> str:
+    """Name the first reason why the resource as a whole cannot be used; "" where there is none."""
+    status = record.status
+    if status not in USABLE and not (status == "preliminary" and desk.policy.allow_preliminary):
+        return f"status-{status}" if status in UNUSABLE else "status-unknown"
+    if when is None:
+        return "bad-date" if record.effectiveDateTime or record.effectivePeriod or record.issued else "undated"
+    if when.start > desk.now + DAY:
+        return "future-date"
+    if analyte.hemolysis_sensitive and (record.specimen or record.note or record.contained) and _hemolysed(record):
+        return "hemolysed"
+    return ""
+
+
+def _hemolysed(record: Lab) -> bool:
+    texts = (bytes(record.specimen), bytes(record.note), bytes(record.contained))
+    worded = any(_HEMOLYSED.search(text) and not _NOT_HEMOLYSED.search(text) for text in texts)
+    return worded or _HEMOLYSED_CODE.search(texts[2]) is not None
+
+
+def _no_number(record: Lab, part: Component | None, quantity: Quantity | None) -> str:
+    absent = record.dataAbsentReason if part is None else part.dataAbsentReason
+    if _has_other_value(part or record):
+        return "ambiguous" if quantity is not None else "not-numeric"
+    if len(absent) and present(absent):
+        return "data-absent"
+    if part is not None and present(part.modifierExtension):
+        return "modifier-extension"
+    return "no-value" if quantity is None else ""
+
+
+def _has_other_value(record: Lab | Component) -> bool:
+    """Say whether there is a value of another kind: text, a code, a whole number, yes or no, a range ..."""
+    others = (record.valueString, record.valueCodeableConcept, record.valueInteger, record.valueBoolean, record.valueRange,
+              record.valueRatio, record.valueSampledData, record.valueTime, record.valueDateTime, record.valuePeriod)  # fmt: skip
+    return any(map(len, others)) and any(map(present, others))
 
 
 def _decimal(raw: Raw) -> Decimal | None:
     if not 0 < len(raw) <= 48:
         return None
-    text = bytes(raw).decode("ascii", "replace")
-    if not _NUMBER.fullmatch(text):
-        return None
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return None
+    number = bytes(raw)
+    return Decimal(number.decode("ascii")) if _NUMBER.fullmatch(number) else None
 
 
-def _rank(record: Record, when: When) -> tuple[float, int, float, float]:
-    """Order results: time, then corrected before amended before final, then issued, then last updated (KNOWLEDGE 2.2)."""
-    issued = parse(record.issued)
-    updated = parse(record.meta.lastUpdated) if record.meta else None
-    return (
-        when.end,
-        USABLE.get(record.status or "", -1),
-        issued.end if issued else 0.0,
-        updated.end if updated else 0.0,
-    )
-
-
-def _notes(record: Record, when: When) -> tuple[str, ...]:
+def _notes(record: Lab, when: When) -> tuple[str, ...]:
+    if not when.zoneless and record.status != "preliminary" and record.effectiveDateTime:
+        return ()
     notes = ["time zone not recorded, read as UTC"] if when.zoneless else []
     if record.status == "preliminary":
         notes.append("preliminary")
@@ -158,6 +174,11 @@ def _notes(record: Record, when: When) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _aside(record: Record, analyte: Analyte, reason: str, when: When | None) -> SetAside:
-    rank = _rank(record, when) if when else (0.0, 0, 0.0, 0.0)
+def _aside(record: Lab, analyte: Analyte, reason: str, when: When | None) -> SetAside:
+    rank = (when.end, USABLE.get(record.status or "", -1)) if when else (0.0, 0)
     return SetAside(kind=model.LABS, reason=reason, concept=analyte.id, when=when, rank=rank)
+
+
+def words_for(reason: str) -> str:
+    """Say a reason code in words a clinician reads: "status-preliminary" is "it is preliminary"."""
+    return REASONS.get(reason) or f"it is {reason.removeprefix('status-').replace('-', ' ')}"

@@ -11,6 +11,8 @@ from cds_service.facts.records import Record
 from cds_service.facts.shared import Desk, display_of
 
 CARRIED_OUT = frozenset({"completed", "in-progress"})
+# KNOWLEDGE 2.3: continuous or emergency dialysis is never maintenance dialysis, by whatever broader code it goes too.
+EMERGENCY = "crrt"
 
 
 def read(record: Record, desk: Desk) -> Iterator[Procedure | SetAside]:
@@ -21,18 +23,19 @@ def read(record: Record, desk: Desk) -> Iterator[Procedure | SetAside]:
         return
     when = _when(record)
     reason = _unusable(record, desk, when)
-    for match in meaning.matches:
+    for match in [one for one in meaning.matches if one.concept == EMERGENCY] or meaning.matches:
         if reason:
             yield SetAside(model.PROCEDURES, reason, match.concept, when)
         else:
-            yield Procedure(match.concept, match.system, match.code, match.how, display_of(bytes(record.code)), when)
+            name = display_of(bytes(record.code)) or desk.reader.terminology.label(match.concept)
+            yield Procedure(match.concept, match.system, match.code, match.how, name, when)
 
 
 def _when(record: Record) -> When | None:
     if record.performedDateTime:
         return parse(record.performedDateTime)
     if record.performedPeriod:
-        return span(parse(record.performedPeriod.start), parse(record.performedPeriod.end))
+        return span(record.performedPeriod.start, record.performedPeriod.end)
     return None
 
 

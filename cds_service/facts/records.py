@@ -1,31 +1,38 @@
 """
 The members of FHIR R4 resources that our readers use, and no others: the shape of the typed decoder.
 
-One struct serves all kinds, so that a resource is decoded once without first asking what it is. Members whose
-shape differs between EHRs (``category``) or that few readers need stay as bytes until somebody asks.
+One struct serves all kinds but Observations, which come by the hundred and have their own. Members whose shape
+differs between EHRs (``category``) or that few readers need stay as bytes until somebody asks.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from cds_service.protocol.wire import is_null
+from cds_service.protocol.wire import is_null, no_twins
 
 Raw = msgspec.Raw
 NOTHING = Raw()
 
 
-class Reference(msgspec.Struct, gc=False):
-    """A FHIR Reference."""
+class Reference(msgspec.Struct, gc=False, omit_defaults=True):
+    """A FHIR Reference; whatever names the patient stays as bytes."""
 
     reference: str | None = None
+    type: Raw = NOTHING
+    identifier: Raw = NOTHING
+    display: Raw = NOTHING
+    id: Raw = NOTHING
+    extension: Raw = NOTHING
 
 
-class Period(msgspec.Struct, gc=False):
+class Period(msgspec.Struct, gc=False, omit_defaults=True):
     """A FHIR Period."""
 
     start: str | None = None
     end: str | None = None
+    id: Raw = NOTHING
+    extension: Raw = NOTHING
 
 
 class Meta(msgspec.Struct, gc=False):
@@ -43,50 +50,99 @@ class Quantity(msgspec.Struct, gc=False, omit_defaults=True):
     unit: str | None = None
     system: str | None = None
     code: str | None = None
+    id: Raw = NOTHING
+    extension: Raw = NOTHING
 
 
 class Component(msgspec.Struct, gc=False):
     """A component of an Observation (a panel, or a blood pressure)."""
 
     code: Raw = NOTHING
-    valueQuantity: Raw = NOTHING
-    dataAbsentReason: Raw = NOTHING
-    modifierExtension: Raw = NOTHING
-
-
-class Record(msgspec.Struct, gc=False):
-    """A resource of one of the kinds we read."""
-
-    resourceType: str = ""
-    id: str = ""
-    meta: Meta | None = None
-    implicitRules: str | None = None
-    modifierExtension: Raw = NOTHING
-    contained: list[Raw] = []
-    status: str | None = None
-    code: Raw = NOTHING
-    subject: Reference | None = None
-    patient: Reference | None = None
-    # Observation
-    effectiveDateTime: str | None = None
-    effectivePeriod: Period | None = None
-    effectiveInstant: str | None = None
-    issued: str | None = None
-    valueQuantity: Raw = NOTHING
+    valueQuantity: Quantity | None = None
     valueString: Raw = NOTHING
     valueCodeableConcept: Raw = NOTHING
     valueInteger: Raw = NOTHING
     valueBoolean: Raw = NOTHING
     valueRange: Raw = NOTHING
     valueRatio: Raw = NOTHING
+    valueSampledData: Raw = NOTHING
+    valueTime: Raw = NOTHING
+    valueDateTime: Raw = NOTHING
+    valuePeriod: Raw = NOTHING
     dataAbsentReason: Raw = NOTHING
-    specimen: Raw = NOTHING
-    note: Raw = NOTHING
-    component: list[Component] = []
-    # Condition
-    clinicalStatus: Raw = NOTHING
-    verificationStatus: Raw = NOTHING
+    modifierExtension: Raw = NOTHING
+
+
+class Lab(msgspec.Struct, gc=False, omit_defaults=True):
+    """
+    An Observation: every member that FHIR R4 gives it, most of them as bytes.
+
+    It has them all so that it can be written out again: if that is as long as what came in, no member stood twice.
+    """
+
+    resourceType: str = ""
+    id: str = ""
+    meta: Raw = NOTHING
+    implicitRules: Raw = NOTHING
+    language: Raw = NOTHING
+    text: Raw = NOTHING
+    contained: Raw = NOTHING
+    extension: Raw = NOTHING
+    modifierExtension: Raw = NOTHING
+    identifier: Raw = NOTHING
+    basedOn: Raw = NOTHING
+    partOf: Raw = NOTHING
+    status: str | None = None
     category: Raw = NOTHING
+    code: Raw = NOTHING
+    subject: Reference | None = None
+    focus: Raw = NOTHING
+    encounter: Raw = NOTHING
+    effectiveDateTime: str | None = None
+    effectivePeriod: Period | None = None
+    effectiveInstant: str | None = None
+    effectiveTiming: Raw = NOTHING
+    issued: str | None = None
+    performer: Raw = NOTHING
+    valueQuantity: Quantity | None = None
+    valueString: Raw = NOTHING
+    valueCodeableConcept: Raw = NOTHING
+    valueInteger: Raw = NOTHING
+    valueBoolean: Raw = NOTHING
+    valueRange: Raw = NOTHING
+    valueRatio: Raw = NOTHING
+    valueSampledData: Raw = NOTHING
+    valueTime: Raw = NOTHING
+    valueDateTime: Raw = NOTHING
+    valuePeriod: Raw = NOTHING
+    dataAbsentReason: Raw = NOTHING
+    interpretation: Raw = NOTHING
+    note: Raw = NOTHING
+    bodySite: Raw = NOTHING
+    method: Raw = NOTHING
+    specimen: Raw = NOTHING
+    device: Raw = NOTHING
+    referenceRange: Raw = NOTHING
+    hasMember: Raw = NOTHING
+    derivedFrom: Raw = NOTHING
+    component: Raw = NOTHING
+
+
+class Record(msgspec.Struct, gc=False, omit_defaults=True):
+    """
+    A resource of one of the kinds we read, Observations apart: every member that FHIR R4 gives any of them.
+
+    Like a Lab it has them all so that it can be written out again.
+    """
+
+    resourceType: str = ""
+    id: str = ""
+    status: str | None = None
+    subject: Reference | None = None
+    patient: Reference | None = None
+    effectiveDateTime: str | None = None
+    effectivePeriod: Period | None = None
+    # Condition
     onsetDateTime: str | None = None
     onsetPeriod: Period | None = None
     recordedDate: str | None = None
@@ -94,31 +150,130 @@ class Record(msgspec.Struct, gc=False):
     abatementPeriod: Period | None = None
     # MedicationRequest, MedicationStatement
     intent: str | None = None
-    doNotPerform: bool = False
-    medicationCodeableConcept: Raw = NOTHING
+    doNotPerform: bool | None = None
     medicationReference: Reference | None = None
-    medication: Raw = NOTHING
     authoredOn: str | None = None
-    dosageInstruction: Raw = NOTHING
-    dosage: Raw = NOTHING
-    dispenseRequest: Raw = NOTHING
     # Procedure
     performedDateTime: str | None = None
     performedPeriod: Period | None = None
     # Patient
     birthDate: str | None = None
     gender: str | None = None
-    deceasedBoolean: bool = False
+    deceasedBoolean: bool | None = None
     deceasedDateTime: str | None = None
+    # of all kinds
+    meta: Raw = NOTHING
+    implicitRules: Raw = NOTHING
+    language: Raw = NOTHING
+    text: Raw = NOTHING
+    contained: Raw = NOTHING
+    extension: Raw = NOTHING
+    modifierExtension: Raw = NOTHING
+    identifier: Raw = NOTHING
+    code: Raw = NOTHING
+    category: Raw = NOTHING
+    encounter: Raw = NOTHING
+    note: Raw = NOTHING
+    basedOn: Raw = NOTHING
+    partOf: Raw = NOTHING
+    performer: Raw = NOTHING
+    reasonCode: Raw = NOTHING
+    reasonReference: Raw = NOTHING
+    statusReason: Raw = NOTHING
+    bodySite: Raw = NOTHING
+    recorder: Raw = NOTHING
+    asserter: Raw = NOTHING
+    instantiatesCanonical: Raw = NOTHING
+    instantiatesUri: Raw = NOTHING
+    # Condition
+    clinicalStatus: Raw = NOTHING
+    verificationStatus: Raw = NOTHING
+    severity: Raw = NOTHING
+    onsetAge: Raw = NOTHING
+    onsetRange: Raw = NOTHING
+    onsetString: Raw = NOTHING
+    abatementAge: Raw = NOTHING
+    abatementRange: Raw = NOTHING
+    abatementString: Raw = NOTHING
+    stage: Raw = NOTHING
+    evidence: Raw = NOTHING
+    # MedicationRequest, MedicationStatement, Medication; "medication" is of R5, "taken" of STU3
+    medicationCodeableConcept: Raw = NOTHING
+    medication: Raw = NOTHING
+    taken: Raw = NOTHING
+    priority: Raw = NOTHING
+    reportedBoolean: Raw = NOTHING
+    reportedReference: Raw = NOTHING
+    supportingInformation: Raw = NOTHING
+    requester: Raw = NOTHING
+    performerType: Raw = NOTHING
+    groupIdentifier: Raw = NOTHING
+    courseOfTherapyType: Raw = NOTHING
+    insurance: Raw = NOTHING
+    dosageInstruction: Raw = NOTHING
+    dosage: Raw = NOTHING
+    dispenseRequest: Raw = NOTHING
+    substitution: Raw = NOTHING
+    priorPrescription: Raw = NOTHING
+    detectedIssue: Raw = NOTHING
+    eventHistory: Raw = NOTHING
+    context: Raw = NOTHING
+    dateAsserted: Raw = NOTHING
+    informationSource: Raw = NOTHING
+    derivedFrom: Raw = NOTHING
+    manufacturer: Raw = NOTHING
+    form: Raw = NOTHING
+    amount: Raw = NOTHING
+    ingredient: Raw = NOTHING
+    batch: Raw = NOTHING
+    # Procedure
+    performedString: Raw = NOTHING
+    performedAge: Raw = NOTHING
+    performedRange: Raw = NOTHING
+    location: Raw = NOTHING
+    outcome: Raw = NOTHING
+    report: Raw = NOTHING
+    complication: Raw = NOTHING
+    complicationDetail: Raw = NOTHING
+    followUp: Raw = NOTHING
+    focalDevice: Raw = NOTHING
+    usedReference: Raw = NOTHING
+    usedCode: Raw = NOTHING
+    # Patient
+    link: Raw = NOTHING
+    active: Raw = NOTHING
+    name: Raw = NOTHING
+    telecom: Raw = NOTHING
+    address: Raw = NOTHING
+    maritalStatus: Raw = NOTHING
+    multipleBirthBoolean: Raw = NOTHING
+    multipleBirthInteger: Raw = NOTHING
+    photo: Raw = NOTHING
+    contact: Raw = NOTHING
+    communication: Raw = NOTHING
+    generalPractitioner: Raw = NOTHING
+    managingOrganization: Raw = NOTHING
+    # OperationOutcome
+    issue: Raw = NOTHING
 
 
-class Search(msgspec.Struct, gc=False):
+class Stub(msgspec.Struct, gc=False):
+    """What can still be told of a resource that fits no shape."""
+
+    resourceType: str = ""
+    id: str = ""
+
+
+class Search(msgspec.Struct, gc=False, omit_defaults=True):
     """Why an entry is in a search result."""
 
     mode: str | None = None
+    score: Raw = NOTHING
+    id: Raw = NOTHING
+    extension: Raw = NOTHING
 
 
-class Entry(msgspec.Struct, gc=False):
+class LooseEntry(msgspec.Struct, gc=False):
     """An entry of a Bundle; the resource stays as bytes until it is read on its own."""
 
     fullUrl: str | None = None
@@ -132,13 +287,70 @@ class Link(msgspec.Struct, gc=False):
     relation: str | None = None
 
 
-class Bundle(msgspec.Struct, gc=False):
-    """A Bundle, entries first as a list of bytes or of entries."""
+class Entry(msgspec.Struct, gc=False, omit_defaults=True):
+    """An entry of a Bundle of anything but Observations."""
 
-    resourceType: str = ""
-    total: int | None = None
-    link: list[Link] = []
+    resource: Record | None = None
+    fullUrl: str | None = None
+    search: Search | None = None
+    link: Raw = NOTHING
+    id: Raw = NOTHING
+    extension: Raw = NOTHING
+
+
+class Bundle(msgspec.Struct, gc=False, omit_defaults=True):
+    """A Bundle of anything but Observations, decoded in one go."""
+
     entry: list[Entry | None] = []
+    resourceType: str = ""
+    id: Raw = NOTHING
+    meta: Raw = NOTHING
+    language: Raw = NOTHING
+    identifier: Raw = NOTHING
+    type: Raw = NOTHING
+    timestamp: Raw = NOTHING
+    total: int | None = None
+    link: Raw = NOTHING
+
+
+class LabEntry(msgspec.Struct, gc=False, omit_defaults=True):
+    """An entry of a Bundle that holds nothing but Observations."""
+
+    resource: Lab
+    fullUrl: Raw = NOTHING
+    search: Raw = NOTHING
+    link: Raw = NOTHING
+    id: Raw = NOTHING
+    extension: Raw = NOTHING
+
+
+class LabBundle(msgspec.Struct, gc=False, omit_defaults=True):
+    """A Bundle that holds nothing but Observations, decoded in one go."""
+
+    entry: list[LabEntry]
+    resourceType: str = ""
+    id: Raw = NOTHING
+    meta: Raw = NOTHING
+    language: Raw = NOTHING
+    identifier: Raw = NOTHING
+    type: Raw = NOTHING
+    timestamp: Raw = NOTHING
+    total: int | None = None
+    link: Raw = NOTHING
+
+
+Searched = Bundle | msgspec.UnsetType | None
+
+
+class Prefetch(msgspec.Struct, gc=False, omit_defaults=True):
+    """The prefetch as discovery asks for it, decoded in one go; a value that was not sent is UNSET."""
+
+    patient: Record | msgspec.UnsetType | None = msgspec.UNSET
+    observations: LabBundle | msgspec.UnsetType | None = msgspec.UNSET
+    conditions: Searched = msgspec.UNSET
+    medications: Searched = msgspec.UNSET
+    statements: Searched = msgspec.UNSET
+    procedures: Searched = msgspec.UNSET
 
 
 class LooseBundle(msgspec.Struct, gc=False):
@@ -156,12 +368,6 @@ class Issue(msgspec.Struct, gc=False):
     severity: str | None = None
 
 
-class Outcome(msgspec.Struct, gc=False):
-    """An OperationOutcome."""
-
-    issue: list[Issue] = []
-
-
 class CodeableConcept(msgspec.Struct, gc=False):
     """A FHIR CodeableConcept whose codings may be anything (a number as code must not fail the whole)."""
 
@@ -172,3 +378,20 @@ class CodeableConcept(msgspec.Struct, gc=False):
 def present(raw: Raw) -> bool:
     """Say whether a member that was kept as bytes was sent with a value."""
     return len(raw) > 0 and not is_null(raw)
+
+
+_meta = msgspec.json.Decoder(Meta)
+
+
+def meta_of(record: Record | Lab) -> Meta:
+    """Return the meta of a resource; an empty one where it has none that can be read."""
+    return meta_of_bytes(bytes(record.meta))
+
+
+def meta_of_bytes(raw: bytes) -> Meta:
+    """Return a meta given as JSON bytes; an empty one where it cannot be read."""
+    no_twins(raw)
+    try:
+        return _meta.decode(raw) if raw and raw != b"null" else Meta()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Meta()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from cds_service.facts.records import CodeableConcept, Raw
-from cds_service.protocol.wire import Body
+from cds_service.protocol.wire import no_twins
 from cds_service.terminology import Analyte, Coding, Terminology
 from cds_service.terminology.meaning import Meaning, Remembered, read_meaning
 
@@ -57,10 +57,13 @@ class Reader:
         if not code and not text:
             return "", "unit-missing"
         units = self.terminology.units
-        ucum = units.canonical(code) if self.terminology.systems.name(system) in ("UCUM", None) else None
+        named = self.terminology.systems.name(system)
+        ucum = units.canonical(code) if named in ("UCUM", None) else None
         worded = units.canonical(text)
         if ucum and worded and analyte.factors.get(ucum) != analyte.factors.get(worded):
             return "", "unit-conflict"
+        if code and named == "UCUM" and worded and not ucum:
+            return "", "unit-conflict"  # the code is a unit that we do not know, so it is not the one in the text
         unit = ucum or worded
         return (unit, "") if unit in analyte.factors and unit is not None else ("", "unit-unknown")
 
@@ -71,40 +74,33 @@ class Desk(msgspec.Struct):
     reader: Reader
     policy: Policy
     now: float
-    body: Body | None
     seen: dict[tuple[str, str, str], int]
     labs: Callable[[bytes], Meaning]
+    unit: Callable[[str | None, str | None, str | None, Analyte], tuple[str, str]]
+    analytes: dict[str, Analyte]
     medication_texts: dict[str, Raw] = {}
 
-    @property
-    def checked(self) -> bool:
-        """Say whether the whole body has been checked for members that stand twice."""
-        return self.body is None or self.body.checked
-
-    def check_members(self, raw: Raw) -> None:
-        """Refuse the body where a member stands twice in this object."""
-        if self.body is not None:
-            self.body.members(raw)
-
-    def analyte(self, concept: str) -> Analyte:
-        """Return the analyte of a concept."""
-        return self.reader.terminology.analytes[concept]
-
-    def unit(self, code: str | None, text: str | None, system: str | None, analyte: Analyte) -> tuple[str, str]:
-        """Return the unit of a result, or the reason why it cannot be used."""
-        return self.reader.unit(code, text, system, analyte)
-
-    def unmatched(self, kind: str, meaning: Meaning) -> None:
+    def unmatched(self, kind: str, meaning: Meaning, times: int = 1) -> None:
         """Count codes that were met and mean nothing here: the drift list."""
         for system, code in meaning.seen or (("", meaning.reason),):
             key = (kind, system, code)
-            self.seen[key] = self.seen.get(key, 0) + 1
+            self.seen[key] = self.seen.get(key, 0) + times
+
+    def odd_unit(self, analyte: Analyte, unit: str) -> None:
+        """Count units that a test of ours was reported in and that cannot be used."""
+        key = ("units", analyte.id, unit)
+        self.seen[key] = self.seen.get(key, 0) + 1
 
 
 def codings_of(raw: bytes) -> tuple[list[Coding], str | None]:
-    """Read the codings of a CodeableConcept; a coding of the wrong shape is passed over."""
+    """
+    Read the codings of a CodeableConcept; a coding of the wrong shape is passed over.
+
+    Raises MalformedJson where a member stands twice in it.
+    """
     if not raw:
         return [], None
+    no_twins(raw)
     try:
         concept = _concept.decode(raw)
     except _WRONG:

@@ -28,7 +28,7 @@ class Link(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
     label: str
     url: str
-    type: str = "absolute"
+    type: str
 
 
 class Action(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

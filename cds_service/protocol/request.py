@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from contextlib import suppress
+from functools import cache
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,10 +13,12 @@ from cds_service.errors import InvalidRequest, MalformedJson
 from cds_service.protocol.wire import Body, Members, is_null
 
 T = TypeVar("T")
+NOTHING = msgspec.Raw()
 
 # FHIR allows 64 characters; Epic's ids are longer and have dots (EHRS.md).
 _ID = re.compile(r"[A-Za-z0-9._-]{1,256}")
 _USER = re.compile(r"\w{1,64}/[A-Za-z0-9._-]{1,256}")
+_FHIR_ID = "A FHIR id has letters, digits, dots and hyphens only."
 _SPECIFICATION = 'See CDS Hooks 2.0.1, section "HTTP Request".'
 
 
@@ -34,30 +38,93 @@ class HookRequest(msgspec.Struct, frozen=True):
     user_id: str = ""
     encounter_id: str = ""
     fhir_server: str = ""
+    shaped: msgspec.Struct | None = None
 
     @classmethod
-    def parse(cls, raw: bytes, hook: str) -> HookRequest:
+    def parse(cls, raw: bytes, hook: str, shape: type[msgspec.Struct] | None = None) -> HookRequest:
         """
         Read a request body for a service of the given hook.
 
-        Raises MalformedJson or InvalidRequest; unknown members and extensions are ignored (CHECKLIST J3, K2).
+        ``shape`` is a struct that the prefetch is expected to fit: if it does, it is decoded in the same pass and
+        comes as ``shaped``. Raises MalformedJson or InvalidRequest; unknown members and extensions are ignored
+        (CHECKLIST J3, K2).
         """
         body = Body(raw)
-        members = _object(body, raw, "")
-        _check_hook(_required(members, "hook", str, "/hook"), hook)
-        context = _object(body, _required(members, "context", msgspec.Raw, "/context"), "/context")
+        members, shaped = _envelope(body, shape)
+        _check_hook(_required(members.hook, str, "/hook"), hook)
+        context = _object(body, _required(members.context, msgspec.Raw, "/context"), "/context")
         patient = _patient_id(context)
-        _check_authorization(body, members, patient)
+        _check_authorization(body, members.fhirAuthorization, patient)
         return cls(
             hook=hook,
-            hook_instance=_text(members, "hookInstance", "/hookInstance"),
+            hook_instance=_text(members.hookInstance, "/hookInstance"),
             patient_id=patient,
             body=body,
-            prefetch=_prefetch(body, members),
+            prefetch=members.prefetch or {},
+            shaped=shaped,
             user_id=_user_id(context),
-            encounter_id=_optional(context, "encounterId", "/context/encounterId"),
-            fhir_server=_optional(members, "fhirServer", "/fhirServer").rstrip("/"),
+            encounter_id=_encounter_id(context),
+            fhir_server=_optional(members.fhirServer, "/fhirServer").rstrip("/"),
         )
+
+
+class _Envelope(msgspec.Struct, omit_defaults=True):
+    """The members of a request as CDS Hooks names them, and ``user``, which 1.0 drafts had."""
+
+    hook: msgspec.Raw = NOTHING
+    hookInstance: msgspec.Raw = NOTHING
+    fhirServer: msgspec.Raw = NOTHING
+    fhirAuthorization: msgspec.Raw = NOTHING
+    user: msgspec.Raw = NOTHING
+    context: msgspec.Raw = NOTHING
+    extension: msgspec.Raw = NOTHING
+    prefetch: Members | None = None
+
+
+_decoder = msgspec.json.Decoder(_Envelope)
+_encode = msgspec.json.Encoder().encode
+
+
+@cache
+def _shaped(shape: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
+    fields = [(name, msgspec.Raw, NOTHING) for name in _Envelope.__struct_fields__ if name != "prefetch"]
+    struct = msgspec.defstruct("Shaped", [("prefetch", shape), *fields], omit_defaults=True)
+    return msgspec.json.Decoder(struct)
+
+
+def _envelope(body: Body, shape: type[msgspec.Struct] | None) -> tuple[_Envelope, msgspec.Struct | None]:
+    """
+    Read the envelope in one pass, with the prefetch if it fits its shape; else check the body whole.
+
+    What is decoded is written out again: what makes it shorter than it was is a member that stands twice, a member
+    we do not know, or white space.
+    """
+    if shape is not None and not body.checked:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found = _shaped(shape).decode(body.raw)
+            if len(_encode(found)) == len(body.raw):
+                return _Envelope(*(getattr(found, name) for name in _RAW)), found.prefetch
+    body.check_whole()
+    return _members(body), None
+
+
+_RAW = tuple(name for name in _Envelope.__struct_fields__ if name != "prefetch")
+
+
+def _members(body: Body) -> _Envelope:
+    try:
+        found = _decoder.decode(body.raw)
+    except msgspec.ValidationError:
+        raise _wrong_envelope(body) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _not_json(body, "") from None
+    return found
+
+
+def _wrong_envelope(body: Body) -> InvalidRequest:
+    members = _object(body, body.raw, "")
+    where = "/prefetch" if "prefetch" in members else ""
+    return _invalid(f"{where or 'The body'} must be a JSON object.", where)
 
 
 def _object(body: Body, raw: bytes | msgspec.Raw, where: str) -> Members:
@@ -66,18 +133,22 @@ def _object(body: Body, raw: bytes | msgspec.Raw, where: str) -> Members:
     except msgspec.ValidationError:
         raise _invalid(f"{where or 'The body'} must be a JSON object.", where) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body.check_whole()
-        raise MalformedJson(
-            "The body is not valid JSON.",
-            where=where,
-            slug="not-json",
-            remedy="Send one JSON object as RFC 8259 defines it, encoded as UTF-8.",
-        ) from None
+        raise _not_json(body, where) from None
 
 
-def _required(members: Members, name: str, kind: type[T], where: str) -> T:
-    raw = members.get(name)
-    if raw is None or is_null(raw):
+def _not_json(body: Body, where: str) -> MalformedJson:
+    body.check_whole()
+    return MalformedJson(
+        "The body is not valid JSON.",
+        where=where,
+        slug="not-json",
+        remedy="Send one JSON object as RFC 8259 defines it, encoded as UTF-8.",
+    )
+
+
+def _required(raw: msgspec.Raw, kind: type[T], where: str) -> T:
+    name = where.rpartition("/")[2]
+    if not len(raw) or is_null(raw):
         raise _invalid(f'The member "{name}" is missing.', where)
     try:
         return msgspec.json.decode(raw, type=kind)
@@ -85,16 +156,15 @@ def _required(members: Members, name: str, kind: type[T], where: str) -> T:
         raise _invalid(f'The member "{name}" has the wrong type.', where) from None
 
 
-def _text(members: Members, name: str, where: str) -> str:
-    text = _required(members, name, str, where)
+def _text(raw: msgspec.Raw, where: str) -> str:
+    text = _required(raw, str, where)
     if not 1 <= len(text) <= 256:
-        raise _invalid(f'The member "{name}" must have 1 to 256 characters.', where)
+        raise _invalid(f'The member "{where.rpartition("/")[2]}" must have 1 to 256 characters.', where)
     return text
 
 
-def _optional(members: Members, name: str, where: str) -> str:
-    raw = members.get(name)
-    return _required(members, name, str, where) if raw is not None and not is_null(raw) else ""
+def _optional(raw: msgspec.Raw, where: str) -> str:
+    return _required(raw, str, where) if len(raw) and not is_null(raw) else ""
 
 
 def _check_hook(sent: str, expected: str) -> None:
@@ -109,18 +179,26 @@ def _check_hook(sent: str, expected: str) -> None:
 
 
 def _patient_id(context: Members) -> str:
-    patient = _text(context, "patientId", "/context/patientId").removeprefix("Patient/")
+    patient = _text(context.get("patientId", NOTHING), "/context/patientId").removeprefix("Patient/")
     if not _ID.fullmatch(patient):
         raise _invalid(
             "The patientId is not a FHIR id.",
             "/context/patientId",
-            "A FHIR id has letters, digits, dots and hyphens only.",
+            _FHIR_ID,
         )
     return patient
 
 
+def _encounter_id(context: Members) -> str:
+    where = "/context/encounterId"
+    encounter = _optional(context.get("encounterId", NOTHING), where).removeprefix("Encounter/")
+    if encounter and not _ID.fullmatch(encounter):
+        raise _invalid("The encounterId is not a FHIR id.", where, _FHIR_ID)
+    return encounter
+
+
 def _user_id(context: Members) -> str:
-    user = _text(context, "userId", "/context/userId")
+    user = _text(context.get("userId", NOTHING), "/context/userId")
     if not _USER.fullmatch(user):
         raise _invalid(
             'The userId is not of the form "Practitioner/123".',
@@ -130,25 +208,18 @@ def _user_id(context: Members) -> str:
     return user
 
 
-def _check_authorization(body: Body, members: Members, patient: str) -> None:
+def _check_authorization(body: Body, raw: msgspec.Raw, patient: str) -> None:
     """A token that is bound to somebody else than the hook's patient must not be worked with (SECURITY.md 2)."""
-    raw = members.get("fhirAuthorization")
-    if raw is None or is_null(raw):
+    if not len(raw) or is_null(raw):
         return
-    bound = _optional(_object(body, raw, "/fhirAuthorization"), "patient", "/fhirAuthorization/patient")
+    members = _object(body, raw, "/fhirAuthorization")
+    bound = _optional(members.get("patient", NOTHING), "/fhirAuthorization/patient")
     if bound and bound.removeprefix("Patient/") != patient:
         raise _invalid(
             "The token is bound to a patient other than context.patientId.",
             "/fhirAuthorization/patient",
             "Working with it could show one patient's data for another.",
         )
-
-
-def _prefetch(body: Body, members: Members) -> Members:
-    raw = members.get("prefetch")
-    if raw is None or is_null(raw):
-        return {}
-    return _object(body, raw, "/prefetch")
 
 
 def _invalid(what: str, where: str, why: str = "") -> InvalidRequest:

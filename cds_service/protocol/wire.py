@@ -2,15 +2,16 @@
 JSON that two readers would understand in the same way, checked at the speed of the typed decoder.
 
 Depth is bounded, a member that stands twice in one object is refused, NaN and Infinity are not JSON. A small
-body is checked whole by the standard library; in a large one every object that we read is checked where it is
-read: written out again without its duplicates it would be shorter than it was. An object with white space
-between its members cannot be checked so, and sends the whole body once through the standard library.
+body is checked whole by the standard library. A large one is decoded into a struct that has a place for everything
+and written out again: without its duplicates it would be shorter than it was. What such a struct keeps as bytes is
+checked when it is read; a body that does not fit the struct is checked whole after all.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -22,7 +23,8 @@ CHECKED_WHOLE = 32_768
 Members = dict[str, msgspec.Raw]
 
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+# A string is taken to its end or to the end of the body, never again (possessive): the time is linear in the length.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
 _members = msgspec.json.Decoder(Members)
 _encode = msgspec.json.Encoder().encode
 
@@ -61,10 +63,10 @@ class Body:
 
     def check_whole(self) -> None:
         """Read the whole body strictly, once: every object at every depth, and every number."""
+        if self.checked:
+            return
         try:
-            json.loads(
-                self.raw, object_pairs_hook=_no_twins, parse_constant=_no_constant, parse_int=len, parse_float=len
-            )
+            _read_strictly(self.raw)
         except RecursionError:
             raise MalformedJson("The JSON is nested too deeply.", slug="too-deep") from None
         except UnicodeDecodeError:
@@ -74,6 +76,20 @@ class Body:
         except ValueError as failure:
             raise _syntax_error(failure) from None
         self.checked = True
+
+
+def no_twins(raw: bytes) -> None:
+    """
+    Refuse a piece of a body in which a member stands twice, at any depth.
+
+    Whether the piece is of the right shape is for its decoder to say.
+    """
+    with suppress(ValueError, RecursionError):
+        _read_strictly(raw)
+
+
+def _read_strictly(raw: bytes) -> None:
+    json.loads(raw, object_pairs_hook=_no_twins, parse_constant=_no_constant, parse_int=len, parse_float=len)
 
 
 def _syntax_error(failure: ValueError) -> MalformedJson:
@@ -115,13 +131,14 @@ def _shallow(raw: bytes) -> bool:
         if len(fewer) == len(brackets):
             break
         brackets = fewer
-    return _exact_depth(raw) <= MAX_DEPTH
+    return _exactly_shallow(raw)
 
 
-def _exact_depth(raw: bytes) -> int:
-    depth = deepest = 0
+def _exactly_shallow(raw: bytes) -> bool:
+    depth = 0
     for token in _TOKEN.finditer(raw):
-        first = token.group()[:1]
+        first = raw[token.start()]
         depth += (first in b"{[") - (first in b"}]")
-        deepest = max(deepest, depth)
-    return deepest
+        if depth > MAX_DEPTH:
+            return False
+    return True

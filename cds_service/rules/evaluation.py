@@ -15,20 +15,23 @@ def evaluate(rule: Rule, facts: Facts, values: Values) -> Outcome:
     """
     try:
         judgement = rule.evaluate(facts, values)
-        indicator = _indicator(rule, judgement, facts, values) if judgement.verdict is YES else ""
+        urgency = _urgency(rule, judgement, facts, values) if judgement.verdict is YES else ("", ())
     except Exception as failure:  # noqa: BLE001 - whatever a rule raises must not reach its neighbours
         name = type(failure).__name__
         return Outcome(rule, Judgement(UNKNOWN, f"{rule.title}: the rule itself failed ({name})"), values, failed=name)
-    return Outcome(rule, judgement, values, indicator)
+    return Outcome(rule, judgement, values, *urgency)
 
 
-def _indicator(rule: Rule, judgement: Judgement, facts: Facts, values: Values) -> str:
-    """Return the rule's usual indicator, raised by each escalation that is true and higher."""
-    indicator = rule.card.indicator
+def _urgency(rule: Rule, judgement: Judgement, facts: Facts, values: Values) -> tuple[str, tuple[str, ...]]:
+    """Return the indicator, raised by each escalation that is true and higher, and the summaries that go with it."""
+    indicator, wordings = rule.card.indicator, rule.card.summary
+    by_name = _rests_on_a_name(judgement)
     for escalation in rule.card.escalate:
-        if _rank(escalation.to) > _rank(indicator) and escalation.when(facts, values).verdict is YES:
-            indicator = escalation.to
-    return "warning" if indicator == "critical" and _rests_on_a_name(judgement) else indicator
+        if _rank(escalation.to) <= _rank(indicator) or (escalation.to == "critical" and by_name):
+            continue
+        if escalation.when(facts, values).verdict is YES:
+            indicator, wordings = escalation.to, escalation.summary or wordings
+    return ("warning" if indicator == "critical" and by_name else indicator), wordings
 
 
 def _rank(indicator: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +163,14 @@ def no_override_reasons(case: Case) -> Iterator[Complaint]:
         )
 
 
+def _summaries(rule: Rule) -> list[tuple[str, ...]]:
+    """Return the lists of summaries of a rule: the usual one, and those of its escalations."""
+    return [rule.card.summary, *(escalation.summary for escalation in rule.card.escalate if escalation.summary)]
+
+
 def last_wording(case: Case) -> Iterator[Complaint]:
     """The last wording of a summary can always be filled."""
-    last = case.rule.card.summary[-1]
-    if placeholders.holes(last):
+    if any(placeholders.holes(wordings[-1]) for wordings in _summaries(case.rule)):
         yield case.complain(
             WARNING, "summary", "The last wording of the summary has placeholders.", "End with a wording without any."
         )
@@ -173,7 +178,7 @@ def last_wording(case: Case) -> Iterator[Complaint]:
 
 def long_summary(case: Case) -> Iterator[Complaint]:
     """A wording fits with the values it usually gets (CDS Hooks: below 140 characters)."""
-    for wording in case.rule.card.summary:
+    for wording in chain.from_iterable(_summaries(case.rule)):
         length = len(placeholders.HOLE.sub(lambda hole: "x" * _typical(hole[1], case), wording))
         if length > LONGEST_SUMMARY:
             yield case.complain(
@@ -216,7 +221,8 @@ def unfillable(case: Case) -> Iterator[Complaint]:
         "lesion": any(name.startswith("les-") for name in case.rule.reads),
         "drug": any(words.kind(name) == "medication" for name in case.rule.reads if name not in COMPUTED),
     }
-    for hole in sorted({hole for text in (*card.summary, card.detail) for hole in placeholders.holes(text)}):
+    texts = (*chain.from_iterable(_summaries(case.rule)), card.detail)
+    for hole in sorted({hole for text in texts for hole in placeholders.holes(text)}):
         if not can.get(hole, True):
             yield case.complain(WARNING, "card", f"Nothing that the rule reads can fill {{{hole}}}.")
 

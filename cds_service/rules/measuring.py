@@ -11,7 +11,7 @@ from cds_service.facts import derived
 from cds_service.facts.derived import COMPUTED
 from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, Verdict, above, below, within_days
 from cds_service.facts.model import LABS, Facts, Measurement
-from cds_service.facts.observations import UNUSABLE_NUMBER
+from cds_service.facts.observations import UNUSABLE_NUMBER, words_for
 from cds_service.facts.series import recent
 from cds_service.rules.model import Clause, Values
 from cds_service.rules.scope import Scope
@@ -113,9 +113,14 @@ def _judge(facts: Facts, asked: _Asked, results: Sequence[Measurement]) -> Judge
     verdict = NO if NO in verdicts else UNKNOWN if UNKNOWN in verdicts else YES
     chosen = _telling(asked, found)
     label = f"{asked.wording}: {show(chosen)}"
-    if not facts.state(LABS).conclusive and (verdict is NO or _needs_all(asked)):
+    if (verdict is NO or _needs_all(asked)) and not _all_known(facts, asked):
         label, verdict = f"{label}, but more results exist than were sent", UNKNOWN
     return Judgement(verdict, label, items=(chosen,), missing=(asked.name,) if verdict is UNKNOWN else ())
+
+
+def _all_known(facts: Facts, asked: _Asked) -> bool:
+    """Say whether no result that could decide is missing; on a page sorted newest first the newest is the newest."""
+    return facts.covers(LABS, asked.days) or (asked.word == "latest" and LABS in facts.horizons)
 
 
 # "highest above a limit" holds as soon as one result is above it; "highest below a limit" only when all are.
@@ -162,13 +167,13 @@ _HUNDREDTH = Decimal("0.01")
 def _none_usable(facts: Facts, label: str, name: str, results: Sequence[Measurement], days: int | None) -> Judgement:
     aside = facts.newest_aside(*(COMPUTED[name].reads if name in COMPUTED else (name,)))
     hint = (
-        f"; a result of {aside.when.day if aside.when else 'unknown date'} was set aside ({aside.reason})"
+        f"; a result of {aside.when.day if aside.when else 'unknown date'} was set aside: {words_for(aside.reason)}"
         if aside
         else ""
     )
     if results and days is not None and any(within_days(one.when, facts.today, days) is UNKNOWN for one in results):
         return Judgement(UNKNOWN, f"{label}: only a result whose date is too vague{hint}", missing=(name,))
-    if not facts.state(LABS).conclusive:
+    if not facts.covers(LABS, days):
         return Judgement(UNKNOWN, f"{label}: no usable result, and not all results are known{hint}", missing=(name,))
     old = f"; the newest is {show(results[0])}" if results else ""
     return Judgement(NO, f"{label}: no usable result{old}{hint}")
@@ -200,7 +205,9 @@ def _judge_not_done(facts: Facts, shown: str, concepts: tuple[str, ...], days: i
     if aside and aside.reason in UNUSABLE_NUMBER and within_days(aside.when, facts.today, days) is YES:
         day = aside.when.day if aside.when else ""
         return Judgement(
-            YES, f"{label} that can be used: the newest, of {day}, is not usable ({aside.reason})", absent=shown
+            YES,
+            f"{label} that can be used: the newest, of {day}, is not usable: {words_for(aside.reason)}",
+            absent=shown,
         )
     last = max(newest, key=lambda one: one.rank, default=None)
     verdict = NO if last is None else within_days(last.when, facts.today, days)
@@ -208,10 +215,10 @@ def _judge_not_done(facts: Facts, shown: str, concepts: tuple[str, ...], days: i
         return Judgement(NO, f"{label}: {show(last)}", items=(last,))
     if verdict is UNKNOWN:
         return Judgement(UNKNOWN, f"{label}: a result whose date is too vague", missing=concepts[:1])
-    if not facts.state(LABS).conclusive:
+    if not facts.covers(LABS, days):
         return Judgement(UNKNOWN, f"{label}: not all results are known", missing=concepts[:1])
     hint = f"the newest is {show(last)}" if last is not None else "none on record"
-    ignored = f"; a result of {aside.when.day} was set aside ({aside.reason})" if aside and aside.when else ""
+    ignored = f"; a result of {aside.when.day} was set aside: {words_for(aside.reason)}" if aside and aside.when else ""
     return Judgement(YES, f"{label}: {hint}{ignored}", absent=shown)
 
 

@@ -65,10 +65,11 @@ class Citation(msgspec.Struct, frozen=True):
 
 
 class Escalation(msgspec.Struct, frozen=True):
-    """When a card is more urgent than its rule usually is."""
+    """When a card is more urgent than its rule usually is, and what it then says, if not the usual."""
 
     to: str
     when: Clause
+    summary: tuple[str, ...] = ()
 
 
 class CardText(msgspec.Struct, frozen=True):
@@ -122,12 +123,17 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one rule said about one patient. ``failed`` names the exception where the rule itself broke."""
+    """
+    What one rule said about one patient.
+
+    ``wordings`` are the summaries to choose from. ``failed`` names the exception where the rule itself broke.
+    """
 
     rule: Rule
     judgement: Judgement
     values: Values
     indicator: str = ""
+    wordings: tuple[str, ...] = ()
     failed: str = ""
 
     @property

@@ -17,7 +17,6 @@ _QUERIES = {
     "&_sort=-recorded-date&_count=200",
     model.MEDICATIONS: f"MedicationRequest?{_OF_PATIENT}&status=active&_sort=-authoredon&_count=100",
     model.STATEMENTS: f"MedicationStatement?{_OF_PATIENT}&status=active&_sort=-effective&_count=100",
-    model.PROCEDURES: f"Procedure?{_OF_PATIENT}&status=completed,in-progress&_sort=-date&_count=100",
 }
 _KIND = {
     "measurement": model.LABS,
@@ -34,15 +33,12 @@ def concepts(rules: Iterable[Rule]) -> set[str]:
 
 def loinc_codes(rules: Iterable[Rule], words: Terminology) -> list[str]:
     """Return the LOINC codes of every laboratory test that the rules or their cards read."""
-    return sorted(
-        {
-            code
-            for name in concepts(rules)
-            if name in words.analytes
-            for system, code in words.codes[name]
-            if system == "LOINC"
-        }
-    )
+    return _codes(rules, words, "measurement", "LOINC")
+
+
+def _codes(rules: Iterable[Rule], words: Terminology, kind: str, system: str) -> list[str]:
+    names = (name for name in concepts(rules) if words.kind(name) == kind)
+    return sorted({code for name in names for of, code in words.codes[name] if of == system})
 
 
 def templates(rules: Iterable[Rule], words: Terminology) -> dict[str, str]:
@@ -57,8 +53,13 @@ def templates(rules: Iterable[Rule], words: Terminology) -> dict[str, str]:
     found = {model.PATIENT: "Patient/{{context.patientId}}"}
     codes = loinc_codes(asked, words)
     if codes:
-        found[model.LABS] = f"Observation?{_OF_PATIENT}&code={','.join(codes)}&_sort=-date&_count=200"
-    for kind in (model.CONDITIONS, model.MEDICATIONS, model.PROCEDURES):
+        found[model.LABS] = f"Observation?{_OF_PATIENT}&code={','.join(codes)}&_sort=-date&_count=500"
+    done = _codes(asked, words, "procedure", "SNOMED CT")
+    if done:
+        found[model.PROCEDURES] = (
+            f"Procedure?{_OF_PATIENT}&code={','.join(done)}&status=completed,in-progress&_sort=-date&_count=100"
+        )
+    for kind in (model.CONDITIONS, model.MEDICATIONS):
         if kind in kinds:
             found[kind] = _QUERIES[kind]
     if model.MEDICATIONS in found:

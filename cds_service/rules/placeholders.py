@@ -25,11 +25,12 @@ def check(card: Mapping, scope: Scope) -> set[str]:
 
 
 def _texts(card: Mapping) -> Iterator[tuple[str, int]]:
-    summary = card["summary"]
-    if isinstance(summary, Sequence):
-        yield from zip(summary, summary.lines, strict=True)
-    else:
-        yield summary, card.lines["summary"]
+    for place in (card, *(card.get("escalate") or ())):
+        summary = place.get("summary") or Sequence()
+        if isinstance(summary, Sequence):
+            yield from zip(summary, getattr(summary, "lines", ()), strict=True)
+        else:
+            yield summary, place.lines["summary"]
     yield card["detail"], card.lines["detail"]
     if card.get("medication_advice"):
         yield card["medication_advice"], card.lines["medication_advice"]

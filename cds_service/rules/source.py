@@ -184,17 +184,17 @@ def compile_rule(document: Mapping, file: str, thresholds: dict[str, Threshold],
 
 
 def _card(entry: Mapping, scope: Scope) -> CardText:
-    summary = entry["summary"]
     for key in ("workup", "consults"):
         _known(entry, key, scope.terminology.orders, scope, "order")
     _known(entry, "override_reasons", scope.terminology.override_reasons, scope, "override reason")
     escalate = entry.get("escalate") or ()
     return CardText(
         indicator=entry["indicator"],
-        summary=(summary,) if isinstance(summary, str) else tuple(summary),
+        summary=_wordings(entry),
         detail=entry["detail"].strip(),
         escalate=tuple(
-            Escalation(one["to"], compile_clause(one["when"], scope, one.lines["when"])) for one in escalate
+            Escalation(one["to"], compile_clause(one["when"], scope, one.lines["when"]), _wordings(one))
+            for one in escalate
         ),
         show=_names(entry, "show"),
         show_medications=_names(entry, "show_medications"),
@@ -206,6 +206,11 @@ def _card(entry: Mapping, scope: Scope) -> CardText:
         quiet_for=int((entry.get("quiet_for") or "0 days").split()[0]),
         quiet_unless=entry.get("quiet_unless") or "",
     )
+
+
+def _wordings(entry: Mapping) -> tuple[str, ...]:
+    summary = entry.get("summary") or ()
+    return (summary,) if isinstance(summary, str) else tuple(summary)
 
 
 def _names(entry: Mapping, key: str) -> tuple[str, ...]:

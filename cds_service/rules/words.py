@@ -71,7 +71,7 @@ def _recent(
     sure = [one for one, verdict in recent if verdict is YES]
     if not sure and any(verdict is UNKNOWN for _, verdict in recent):
         return Judgement(UNKNOWN, f"{label}: on record, but without a date that decides", missing=(f"date of {label}",))
-    return presence(facts, label, sure, *kinds)
+    return presence(facts, label, sure, *kinds, days=days)
 
 
 def _taking(clause: Mapping, scope: Scope) -> Clause:

@@ -26,6 +26,7 @@ class Terminology(msgspec.Struct):
     analytes: dict[str, Analyte]
     concepts: dict[str, Concept]
     groups: dict[str, tuple[str, ...]]
+    group_names: dict[str, str]
     orders: dict[str, Order]
     override_reasons: dict[str, OverrideReason]
     indexes: dict[str, Index]
@@ -46,7 +47,7 @@ class Terminology(msgspec.Struct):
         """Return the name that a clinician reads."""
         if name in self.analytes:
             return self.analytes[name].name
-        return self.concepts[name].name if name in self.concepts else name
+        return self.concepts[name].name if name in self.concepts else self.group_names.get(name, name)
 
 
 def load(folder: Path) -> Terminology:
@@ -68,11 +69,13 @@ class _Reader:
         self.analytes: dict[str, Analyte] = {}
         self.concepts: dict[str, Concept] = {}
         self.groups: dict[str, tuple[str, ...]] = {}
+        self.group_names: dict[str, str] = {}
         self.codes: dict[str, list[tuple[str, str]]] = {}
         self.indexes = {
             kind: Index({}, {}, {}, unless={}) for kind in ("measurement", "diagnosis", "procedure", "medication")
         }
         self.indexes["medication"].names_suffice = True
+        self.indexes["measurement"].names_one_thing = self.indexes["medication"].names_one_thing = True
 
     def document(self, name: str) -> strict_yaml.Mapping:
         return strict_yaml.read(self.folder / f"{name}.yaml", shown_as=f"concepts/{name}.yaml")
@@ -87,7 +90,7 @@ class _Reader:
                 raise ContentError(f'The concept "{identifier}" stands twice.', where=where, slug="duplicate-concept")
             self._add(kind, identifier, entry, where)
         for group, entry in (document.get("groups") or {}).items():
-            self.groups[group] = tuple(entry["any_of"])
+            self.groups[group], self.group_names[group] = tuple(entry["any_of"]), entry["name"]
 
     def _add(self, kind: str, identifier: str, entry: Mapping[str, Any], where: str) -> None:
         if kind == "measurement":
@@ -138,6 +141,7 @@ class _Reader:
             analytes=self.analytes,
             concepts=self.concepts,
             groups=self.groups,
+            group_names=self.group_names,
             orders=_orders(self.document("orders")),
             override_reasons=_reasons(self.document("override-reasons")),
             indexes=self.indexes,

@@ -40,6 +40,10 @@ class CodeSystems:
         """Return the canonical URI that we write ourselves."""
         return self._uris[name]
 
+    def names(self) -> list[str]:
+        """List the short names of all systems."""
+        return sorted(self._uris)
+
     def with_aliases(self, aliases: Mapping[str, str]) -> CodeSystems:
         """Add a site's own system URIs (URI to short name), for records that use local system names."""
         widened = CodeSystems(self._uris, {})

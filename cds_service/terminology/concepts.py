@@ -9,7 +9,13 @@ import msgspec
 # Words before a match that turn it into its opposite, within the same clause of a text.
 _NEGATED = re.compile(
     r"\b(no|not|non|without|denies|denied|negative for|rule[sd]? out|r/o|family history of|fh of|history of|h/o|"
-    r"never|stopped|discontinued|avoid|allergic to|allergy to|intolerant of|free of|absence of|possible|suspected|\?)\b[^.;,]{0,40}$",
+    r"never|stop|stopped|hold|discontinued|avoid|allergic to|allergy to|intolerant of|free of|absence of|possible|suspected|\?)\b[^.;,]{0,40}$",
+    re.IGNORECASE,
+)
+# Words after a match that turn it into its opposite ("calciphylaxis ruled out", "warfarin - stopped").
+_WITHDRAWN = re.compile(
+    r"^(\s*\?|[^.;,]{0,15}\b(ruled out|excluded|unlikely|doubtful|not confirmed|not taken|not taking|discontinued|stopped|"
+    r"on hold|held|allergy|allergic|intolerance)\b)",
     re.IGNORECASE,
 )
 
@@ -74,4 +80,7 @@ def word_pattern(words: tuple[str, ...]) -> re.Pattern[str] | None:
 def affirmed(pattern: re.Pattern[str], text: str) -> bool:
     """Say whether a text names the thing without denying it ("no calciphylaxis", "rule out ...")."""
     shortened = text[:400]
-    return any(not _NEGATED.search(shortened[: found.start()]) for found in pattern.finditer(shortened))
+    return any(
+        not _NEGATED.search(shortened[: found.start()]) and not _WITHDRAWN.search(shortened[found.end() :])
+        for found in pattern.finditer(shortened)
+    )

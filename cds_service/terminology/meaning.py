@@ -33,12 +33,18 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class Index(msgspec.Struct):
-    """The codes of one kind of concept (diagnoses, say): exact codes, ICD-10-CM blocks, and wording."""
+    """
+    The codes of one kind of concept (diagnoses, say): exact codes, ICD-10-CM blocks, and wording.
+
+    ``names_one_thing`` says that two codes of one system contradict each other if they share no concept: a result
+    is of one test, an order of one medication, while a diagnosis may be coded from several sides.
+    """
 
     exact: dict[tuple[str, str], list[Row]] = {}
     blocks: dict[tuple[str, str], list[Row]] = {}
     text: dict[str, re.Pattern[str]] = {}
     names_suffice: bool = False
+    names_one_thing: bool = False
     unless: dict[str, re.Pattern[str]] = {}
     local_words: re.Pattern[str] | None = None
     excluded: frozenset[str] = frozenset()
@@ -73,6 +79,7 @@ def read_meaning(index: Index, systems: CodeSystems, codings: Sequence[Coding | 
     """
     found: dict[str, Match] = {}
     seen: list[tuple[str, str]] = []
+    agreed: dict[str, set[str]] = {}
     words = " ; ".join(filter(None, [text, *(coding.display for coding in codings if coding)]))
     nameless = False
     for coding in codings:
@@ -82,7 +89,11 @@ def read_meaning(index: Index, systems: CodeSystems, codings: Sequence[Coding | 
         nameless = nameless or not coding.system
         seen.append((system or coding.system or "", coding.code))
         if system:
-            _collect(found, index, index.rows(system, coding.code), words)
+            rows = tuple(index.rows(system, coding.code))
+            _collect(found, index, rows, words)
+            _agree(agreed, system, rows)
+    if index.names_one_thing and not all(agreed.values()):
+        return Meaning(reason=AMBIGUOUS, seen=tuple(seen))
     if not found and index.names_suffice:
         _collect_names(found, index, words)
     if index.excluded & found.keys():
@@ -90,6 +101,13 @@ def read_meaning(index: Index, systems: CodeSystems, codings: Sequence[Coding | 
     if found:
         return Meaning(matches=tuple(found.values()), seen=tuple(seen))
     return Meaning(reason=NO_SYSTEM if nameless else NOT_OURS, seen=tuple(seen))
+
+
+def _agree(agreed: dict[str, set[str]], system: str, rows: Iterable[Row]) -> None:
+    """Keep, for each system, the concepts that all of its codes agree on."""
+    concepts = {row.match.concept for row in rows}
+    if concepts:
+        agreed[system] = agreed.get(system, concepts) & concepts
 
 
 def _collect(found: dict[str, Match], index: Index, rows: Iterable[Row], words: str) -> None:

@@ -56,6 +56,7 @@ class UnitTable:
 
     def __init__(self, spellings: Mapping[str, Iterable[str]]) -> None:
         self._table: dict[str, str] = {}
+        self._met: dict[str, str | None] = {}
         for unit, others in spellings.items():
             self._table.update((_folded(spelling), unit) for spelling in (unit, *others))
 
@@ -63,8 +64,12 @@ class UnitTable:
         """Return the unit that a spelling means, or None where it means none that we know."""
         if not spelling or len(spelling) > 40:
             return None
-        key = _folded(spelling)
-        return self._table.get(key) or self._table.get(_ANNOTATION.sub("", key))
+        if spelling not in self._met:
+            if len(self._met) > 5_000:
+                self._met.clear()
+            key = _folded(spelling)
+            self._met[spelling] = self._table.get(key) or self._table.get(_ANNOTATION.sub("", key))
+        return self._met[spelling]
 
 
 def _folded(spelling: str) -> str:

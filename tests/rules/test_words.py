@@ -72,7 +72,7 @@ TOLD = [
     ("latest: phosphate", "labs: {phosphate: {9 days ago: 1 mg/dL}}", "yes"),
     ("latest: phosphate", "", "no"),
     ("latest: phosphate\nabove: limit", "truncated: [observations]\n" + PHOSPHATES, "yes"),
-    ("latest: phosphate\nbelow: limit", "truncated: [observations]\n" + PHOSPHATES, "unknown"),
+    ("latest: phosphate\nbelow: limit", "truncated: [observations]\n" + PHOSPHATES, "no"),
     ("latest: phosphate\nwithin: days\nabove: limit", "labs: {phosphate: {91 days ago: 7 mg/dL}}", "no"),
     ("latest: phosphate\nwithin: days\nabove: limit", "labs: {phosphate: {2025: 7 mg/dL}}", "unknown"),
     ("latest: phosphate\nabove: limit", "not_loaded: [observations]", "unknown"),
@@ -126,6 +126,16 @@ TOLD = [
     ("not_done: calcium\nwithin: days", "labs: {calcium-corrected: {9 days ago: 9 mg/dL}}", "no"),
     ("not_done: phosphate\nwithin: days", "not_loaded: [observations]", "unknown"),
     ("not_done: phosphate\nwithin: days", "truncated: [observations]", "unknown"),
+    (
+        "not_done: phosphate\nwithin: days",
+        "truncated: [observations]\nlabs: {pth: {9 days ago: 90 pg/mL}}",
+        "unknown",
+    ),
+    (
+        "not_done: phosphate\nwithin: days",
+        "truncated: [observations]\nlabs: {pth: {9 days ago: 90 pg/mL, 99 days ago: 90 pg/mL}}",
+        "yes",
+    ),
     ("not_done: phosphate\nwithin: days", "labs: {phosphate: {2 days ago: 5, 9 days ago: 5 mg/dL}}", "yes"),
     ("not_done: phosphate\nwithin: days", "labs: {phosphate: {9 days ago: 5, 2 days ago: 5 mg/dL}}", "no"),
     (
@@ -183,7 +193,7 @@ def test_a_trail_says_why_a_newer_result_was_not_used() -> None:
         "latest: phosphate\nabove: limit", "labs: {phosphate: {1 day ago: {value: 7 mg/dL, status: preliminary}}}"
     )
 
-    assert "a result of 2026-02-28 was set aside (status-preliminary)" in told.label
+    assert "a result of 2026-02-28 was set aside: it is preliminary" in told.label
 
 
 @pytest.mark.parametrize(
