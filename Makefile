@@ -33,7 +33,7 @@ lint: venv  ## style, types, floors, compose file, Dockerfile
 	$(BIN)/hadolint Dockerfile
 
 bench: venv  ## what a call costs, against a bare Flask that only reads the same body
-	$(BIN)/python bench/bench.py
+	$(BIN)/python -m bench.bench
 
 fixtures: venv  ## write fixtures/requests and the golden fixtures/responses anew; read the diff before you commit it
 	$(BIN)/python -m tests.fixtures

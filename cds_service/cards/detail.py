@@ -1,0 +1,120 @@
+"""The detail of a card: why you see this, the values, what is missing, what to consider, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from cds_service.cards import numbers
+from cds_service.cards.plain import plain
+from cds_service.cards.wording import Voice, by_name_only
+from cds_service.facts.derived import COMPUTED
+from cds_service.facts.model import Diagnosis, Facts, Measurement, Medication
+from cds_service.rules.model import Rule
+from cds_service.terminology import Terminology
+
+T = TypeVar("T")
+
+
+def write(voices: Sequence[Voice]) -> str:
+    """Write the detail of a card that speaks for one or more findings, the most urgent first."""
+    told: set[str] = set()
+    parts = [part for voice in voices for part in _finding(voice, told)]
+    parts += _once("**Values**", [line for voice in voices for line in _values(voice)])
+    parts += _once("**Medications and diagnoses on record**", [line for voice in voices for line in _on_record(voice)])
+    parts += _once("**Not known**", list(_unknown(voices)))
+    parts += _once("**Consider**", [*(line for voice in voices for line in _advice(voice)), *_consults(voices)])
+    parts += _once("**Sources**", [line for voice in voices for line in _sources(voice.outcome.rule)])
+    versions = ", ".join(
+        f"{voice.outcome.rule.number} {voice.outcome.rule.id} version {voice.outcome.rule.version}" for voice in voices
+    )
+    return "\n\n".join([*parts, f"Rule {versions}. Clinical judgement prevails."])
+
+
+def _once(title: str, lines: Sequence[str]) -> list[str]:
+    """Return a list under a title, every line once; nothing where there are no lines."""
+    distinct = list(dict.fromkeys(lines))
+    return [f"{title}\n" + "\n".join(f"- {line}" for line in distinct)] if distinct else []
+
+
+def _finding(voice: Voice, told: set[str]) -> Iterator[str]:
+    """Say why a rule fired; a reason that an earlier finding of the same card gave is not repeated."""
+    reasons = [line for line in dict.fromkeys(voice.reasons()) if line not in told]
+    told.update(reasons)
+    if reasons:
+        yield f"**Why you see this: {voice.outcome.rule.title}**\n" + "\n".join(f"- {line}" for line in reasons)
+    body = voice.fill(" ".join(voice.outcome.rule.card.detail.split()))
+    if body:
+        yield body
+
+
+def _values(voice: Voice) -> Iterator[str]:
+    for name in voice.outcome.rule.card.show:
+        results = voice.series(name)
+        if results:
+            notes = f" - {'; '.join(results[0].notes)}" if results[0].notes else ""
+            parts = _parts(voice.words, results[0].parts) if name in COMPUTED else ""
+            yield f"{numbers.label(voice.words, name)}: {numbers.trend(voice.words, results)}{parts}{notes}"
+
+
+def _parts(words: Terminology, parts: Sequence[Measurement]) -> str:
+    """Show what a computed value was computed from."""
+    shown = [f"{numbers.label(words, part.analyte)} {numbers.dated(words, part)}" for part in parts]
+    return f" from {' and '.join(shown)}" if len(shown) > 1 else ""
+
+
+def _on_record(voice: Voice) -> Iterator[str]:
+    card, facts = voice.outcome.rule.card, voice.facts
+    yield from (_medication(item) for item in _members(facts.medications, voice.words, card.show_medications))
+    yield from (_diagnosis(item) for item in _members(facts.diagnoses, voice.words, card.show_diagnoses) if item.active)
+    for item in by_name_only(voice.outcome.judgement.supporting()):
+        yield f"{plain(item.display)} was recognised by its name only: check that it is what the rule means"
+
+
+def _members(facts: Mapping[str, tuple[T, ...]], words: Terminology, names: Sequence[str]) -> list[T]:
+    return [item for name in names for concept in words.members(name) for item in facts.get(concept, ())]
+
+
+def _medication(item: Medication) -> str:
+    since = f", since {item.when.day}" if item.when else ""
+    return f"{plain(item.display or item.concept)}{since}{' (recognised by name)' if item.how == 'name' else ''}"
+
+
+def _diagnosis(item: Diagnosis) -> str:
+    return f"{plain(item.display or item.concept)}{f', {item.when.day}' if item.when else ''}"
+
+
+def _unknown(voices: Sequence[Voice]) -> Iterator[str]:
+    """Say what the card would have shown, had it been there."""
+    absent = dict.fromkeys(
+        numbers.label(voice.words, name)
+        for voice in voices
+        for name in voice.outcome.rule.card.show
+        if not voice.series(name)
+    )
+    if absent:
+        yield "no usable result: " + ", ".join(absent)
+    yield from (f"{kind}: {state}" for kind, state in _gaps(voices[0].facts))
+
+
+def _gaps(facts: Facts) -> list[tuple[str, str]]:
+    return [(kind, state.value) for kind, state in facts.states.items() if not state.conclusive]
+
+
+def _advice(voice: Voice) -> Iterator[str]:
+    card = voice.outcome.rule.card
+    advice = voice.fill(" ".join(card.medication_advice.split())) if card.medication_advice else None
+    if advice:
+        yield advice
+
+
+def _consults(voices: Sequence[Voice]) -> Iterator[str]:
+    names = dict.fromkeys(name for voice in voices for name in voice.outcome.rule.card.consults)
+    if names:
+        yield "Consults: " + ", ".join(voices[0].words.orders[name].name for name in names)
+
+
+def _sources(rule: Rule) -> Iterator[str]:
+    for citation in rule.evidence:
+        strength = f", {citation.strength}" if citation.strength else ""
+        yield f"{citation.cite} ({citation.status}{strength})"

@@ -1,0 +1,73 @@
+"""Measurements as a clinician reads them: value and unit as reported, converted where that differs, day, trend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
+
+from cds_service.cards.plain import plain
+from cds_service.facts.derived import COMPUTED
+from cds_service.facts.model import Measurement
+from cds_service.terminology import Terminology
+
+
+def label(words: Terminology, name: str) -> str:
+    """Return the short name of a measurement."""
+    return COMPUTED[name].label if name in COMPUTED else words.label(name)
+
+
+def value(words: Terminology, result: Measurement) -> str:
+    """
+    Show a value as it was reported; where that is another unit than ours, ours follows in parentheses.
+
+    Rounded half up for display only: comparisons use the unrounded value.
+    """
+    unit, decimals = _target(words, result.analyte)
+    if (result.parts and len(result.parts) > 1) or (
+        result.analyte in COMPUTED and not _reported_elsewhere(result, unit)
+    ):
+        return f"{result.comparator}{_rounded(result.value, decimals)} {_worded(unit)}"
+    reported = f"{result.comparator}{_tidy(result.reported)} {plain(_worded(result.unit), 20)}"
+    converted = words.units.canonical(result.unit) not in (unit, None)
+    return (
+        f"{reported} ({result.comparator}{_rounded(result.value, decimals)} {_worded(unit)})" if converted else reported
+    )
+
+
+def _worded(unit: str) -> str:
+    """Write a UCUM unit as a clinician reads it: without annotations in braces."""
+    return unit.replace("{1.73_m2}", "1.73m2") if "{" in unit else unit
+
+
+def dated(words: Terminology, result: Measurement) -> str:
+    """Show a value with its day."""
+    return f"{value(words, result)}, {result.when.day}"
+
+
+def trend(words: Terminology, results: Sequence[Measurement]) -> str:
+    """Show the newest value with the two before it."""
+    newest = dated(words, results[0])
+    earlier = "; ".join(dated(words, result) for result in results[1:3])
+    return f"{newest} (before: {earlier})" if earlier else newest
+
+
+def _target(words: Terminology, name: str) -> tuple[str, int]:
+    if name in COMPUTED:
+        return COMPUTED[name].unit, COMPUTED[name].decimals
+    analyte = words.analytes[name]
+    return analyte.unit, analyte.decimals
+
+
+def _reported_elsewhere(result: Measurement, unit: str) -> bool:
+    return len(result.parts) == 1 and result.unit != unit
+
+
+def _rounded(number: Decimal, decimals: int) -> str:
+    return f"{number.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP):f}"
+
+
+def _tidy(number: Decimal) -> str:
+    """Show a reported number as written, but for machines' endless decimals (2.8645540033345416)."""
+    exponent = number.as_tuple().exponent
+    tidy = number.quantize(Decimal("0.01"), ROUND_HALF_UP) if isinstance(exponent, int) and exponent < -3 else number
+    return f"{tidy:f}"

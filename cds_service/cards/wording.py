@@ -1,0 +1,118 @@
+"""Card texts: the wording of a rule with the patient's values filled in, and the reasons behind it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from cds_service.cards import numbers
+from cds_service.cards.plain import plain
+from cds_service.facts import derived
+from cds_service.facts.derived import COMPUTED
+from cds_service.facts.evidence import YES, Item, Judgement
+from cds_service.facts.model import Diagnosis, Facts, Measurement, Medication
+from cds_service.rules.model import Outcome
+from cds_service.terminology import Terminology
+
+# CDS Hooks asks for fewer than 140 characters; a line of 100 is read at a glance.
+SHORT_SUMMARY, SUMMARY_LIMIT = 100, 139
+_HOLE = re.compile(r"\{([a-z0-9_.-]+)\}")
+
+
+class Voice(msgspec.Struct):
+    """What a card needs to speak about one finding."""
+
+    outcome: Outcome
+    facts: Facts
+    words: Terminology
+
+    def series(self, name: str) -> Sequence[Measurement]:
+        """Return the results of a measurement, newest first, paired as the rule pairs them."""
+        pairing = self.outcome.rule.pairing
+        return derived.series(self.facts, name, int(self.outcome.values[pairing]) if pairing else None)
+
+    def result(self, name: str) -> Measurement | None:
+        """Return the result that the finding rests on, else the newest one."""
+        resting = [
+            item
+            for item in self.outcome.judgement.supporting()
+            if isinstance(item, Measurement) and item.analyte == name
+        ]
+        return resting[0] if resting else next(iter(self.series(name)), None)
+
+    def fill(self, template: str) -> str | None:
+        """Fill the holes of a wording; None where one of them cannot be filled."""
+        filled = {hole: self._hole(hole) for hole in _HOLE.findall(template)}
+        if None in filled.values():
+            return None
+        return _HOLE.sub(lambda hole: filled[hole.group(1)] or "", template)
+
+    def _hole(self, hole: str) -> str | None:
+        name, _, part = hole.partition(".")
+        if name in self.outcome.values:
+            return (
+                f"{self.outcome.values[name]:f}"
+                if not isinstance(self.outcome.values[name], bool)
+                else str(self.outcome.values[name])
+            )
+        if name == "missing":
+            return ", ".join(_spoken(name) for name in self.missing()) or None
+        if name in ("lesion", "drug"):
+            return self._found(Diagnosis if name == "lesion" else Medication)
+        if name not in COMPUTED and name not in self.words.analytes:
+            return None
+        result = self.result(name)
+        if result is None:
+            return None
+        return result.when.day if part == "date" else numbers.value(self.words, result)
+
+    def _found(self, kind: type[Diagnosis | Medication]) -> str | None:
+        items = [item for item in self.outcome.judgement.supporting() if isinstance(item, kind)]
+        lesions = [item for item in items if item.concept.startswith("les-")]
+        chosen = lesions or (items if kind is Medication else [])
+        return plain(chosen[0].display or self.words.label(chosen[0].concept)) if chosen else None
+
+    def missing(self) -> list[str]:
+        """Return the measurements whose absence is part of the finding."""
+        return list(
+            dict.fromkeys(node.absent for node in self.outcome.judgement.walk() if node.absent and node.verdict is YES)
+        )
+
+    def summary(self) -> str:
+        """Return the first wording that can be filled and is short, else the first that fits, else the last, cut."""
+        filled = [text for template in self.outcome.wordings if (text := self.fill(template)) is not None]
+        for limit in (SHORT_SUMMARY, SUMMARY_LIMIT):
+            fitting = next((text for text in filled if len(text) <= limit), None)
+            if fitting is not None:
+                return fitting
+        return (filled[-1] if filled else self.outcome.rule.title)[: SUMMARY_LIMIT - 1].rstrip() + "\u2026"
+
+    def reasons(self) -> Iterator[str]:
+        """Yield why the rule fired: the lines of its trail that are true and rest on something."""
+        for node in _true_leaves(self.outcome.judgement):
+            yield plain(self._reason(node), 240)
+
+    def _reason(self, node: Judgement) -> str:
+        return node.label[:1].upper() + node.label[1:]
+
+
+def _spoken(name: str) -> str:
+    return name if name.isupper() or name[:2].isupper() else name[:1].lower() + name[1:]
+
+
+def _true_leaves(judgement: Judgement) -> Iterator[Judgement]:
+    if judgement.verdict is not YES:
+        return
+    if not judgement.children:
+        if judgement.items or judgement.absent:
+            yield judgement
+        return
+    for child in judgement.children:
+        yield from _true_leaves(child)
+
+
+def by_name_only(items: Iterator[Item]) -> list[Medication]:
+    """Return the medications that were recognised by their name alone, which the card must say."""
+    return [item for item in items if isinstance(item, Medication) and item.how == "name"]
