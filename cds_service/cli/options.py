@@ -1,0 +1,79 @@
+"""What several commands share: the content they work with, and the day they look at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cds_service.errors import SettingsError
+from cds_service.rules.book import RuleBook, load_book
+from cds_service.screening.local import NEWEST, TODAY
+from cds_service.web.settings import Settings, content_folder
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE = click.Path(exists=True, path_type=Path)
+
+
+class Moment(click.ParamType[str]):
+    """A day (2026-03-01), "newest" (the day of each patient's newest result) or "today"."""
+
+    name = "DATE|newest|today"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check that the words mean a moment."""
+        if value in (NEWEST, TODAY):
+            return value
+        try:
+            return date.fromisoformat(value).isoformat()
+        except ValueError:
+            self.fail(f'"{value}" is neither a day like 2026-03-01, nor newest, nor today.', param, ctx)
+
+
+as_of_option = click.option(
+    "--as-of",
+    type=Moment(),
+    default=TODAY,
+    show_default=True,
+    help="The day to look at the record: newest is the day of each patient's newest result.",
+)
+hook_option = click.option("--hook", default="patient-view", show_default=True, help="The hook to fire for a patient.")
+strict_option = click.option(
+    "--strict-status",
+    is_flag=True,
+    help="Leave out Conditions without a clinicalStatus, as a real server's search does; without this they count.",
+)
+
+
+def content_options(command: F) -> F:
+    """Add the options that choose the content."""
+    command = click.option("--site", metavar="NAME", help="Apply hooks/sites/NAME.yaml [default: CDS_SITE].")(command)
+    return click.option(
+        "--content",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Another content folder [default: CDS_CONTENT, or the one that comes with the service].",
+    )(command)
+
+
+def settings(content: Path | None = None, site: str | None = None, **more: str) -> Settings:
+    """Read the settings from the environment, with what the command line says instead."""
+    said = {"CDS_CONTENT": str(content) if content else None, "CDS_SITE": site, **more}
+    return Settings.read({**os.environ, **{name: value for name, value in said.items() if value is not None}})
+
+
+def book_of(chosen: Settings) -> RuleBook:
+    """Load the rule book that the settings name."""
+    folder = content_folder(chosen)
+    if not folder.is_dir():
+        raise SettingsError(
+            "There is no such content folder.",
+            where=str(folder),
+            slug="no-content",
+            remedy="Name another with --content or CDS_CONTENT.",
+        )
+    return load_book(folder, chosen.site)
