@@ -1,0 +1,1 @@
+"""What a person sees: pages in Debian's Chromium, driven by Playwright."""

@@ -1,0 +1,58 @@
+"""A browser, and the service on a port of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from tests.fixtures import calls
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """
+    Start Chromium. Where there is none the test is skipped, but in CI (CDS_CI) it fails.
+    """
+    if not CHROMIUM.exists():
+        missing = f"{CHROMIUM} is not there: install the package chromium to run the browser tests"
+        (pytest.fail if os.environ.get("CDS_CI") == "1" else pytest.skip)(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Quiet(WSGIRequestHandler):
+    """A test has no use for access logs."""
+
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
+        """Say nothing."""
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """Serve the sandbox, on the day of the fixtures, for as long as the tests run."""
+    server = make_server("127.0.0.1", 0, calls.client().application, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Say where screenshots go: CDS_SCREENSHOTS, or a folder that pytest keeps for a while."""
+    chosen = os.environ.get("CDS_SCREENSHOTS")
+    folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
