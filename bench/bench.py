@@ -98,7 +98,9 @@ def run(observations: int, calls: int, rounds: int, say: Callable[[str], None]) 
         used = measure(servers, bodies, calls, rounds)
     medians = {name: statistics.median(times) for name, times in used.items()}
     ratio = medians["Calcinosis CDS"] / medians["bare Flask"]
-    say(f"{observations} Observations, {len(bodies[0]):,} bytes in, {len(cards):,} bytes out, {rounds} rounds of {calls} calls each")
+    say(
+        f"{observations} Observations, {len(bodies[0]):,} bytes in, {len(cards):,} bytes out, {rounds} rounds of {calls} calls each"
+    )
     for name, times in used.items():
         say(f"  {name:15} CPU per call: median {medians[name]:.3f} ms (min {min(times):.3f}, max {max(times):.3f})")
     say(f"  ratio {ratio:.2f}")
@@ -112,10 +114,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load}; one gunicorn gthread worker, one connection")
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load}; one gunicorn gthread worker, one connection"
+    )
     ratio = run(100, arguments.calls, arguments.rounds, print)
 
-    
     print(f"limit for 100 Observations: {LIMIT}; {'kept' if ratio <= LIMIT else 'NOT KEPT'}")
     return 0 if ratio <= LIMIT else 1
 

@@ -11,4 +11,7 @@ NOW = datetime(2026, 2, 28, 12, tzinfo=UTC).timestamp()
 
 app = create_app(Settings(auth="none"), clock=lambda: NOW)
 import gc
-gc.collect(); gc.freeze(); gc.set_threshold(50_000, 20, 50)
+
+gc.collect()
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from cds_service.cards import write_cards
-from cds_service.cards.writer import EXTENSION
+from cds_service.cards.fixed import EXTENSION
 from cds_service.errors import NoData
 from cds_service.facts.evidence import UNKNOWN, YES, Judgement
 from cds_service.facts.model import KINDS, Facts

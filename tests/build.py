@@ -144,7 +144,9 @@ def patient(**members: Any) -> Resource:
     return _resource("Patient", {"id": PATIENT, "birthDate": "1967-11-20", "gender": "female"}, members)
 
 
-def observation(test: str = "phosphate", value: Any = 7.1, unit: Any = None, *, days: float = 10, **members: Any) -> Resource:
+def observation(
+    test: str = "phosphate", value: Any = 7.1, unit: Any = None, *, days: float = 10, **members: Any
+) -> Resource:
     """Return a final result of a test, by our name for it or by its LOINC code."""
     code, usual = TESTS.get(test, (test, "mg/dL"))
     ordinary = {
@@ -284,7 +286,9 @@ def to_json(value: Any, *, indent: int | None = None, separators: tuple[str, str
 def fired(answer: Resource) -> dict[str, str]:
     """Return the rules that speak in the cards of an answer, each with the indicator of its card."""
     return {
-        rule["id"]: card["indicator"] for card in answer["cards"] for rule in card["extension"]["org.calcinosis-cds"]["rules"]
+        rule["id"]: card["indicator"]
+        for card in answer["cards"]
+        for rule in card["extension"]["org.calcinosis-cds"]["rules"]
     }
 
 

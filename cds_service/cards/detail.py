@@ -6,29 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from cds_service.cards import numbers
+from cds_service.cards.fixed import Fixed
 from cds_service.cards.plain import plain
-from cds_service.cards.wording import Voice, by_name_only
+from cds_service.cards.wording import Voice, by_name_only, one_line
 from cds_service.facts.derived import COMPUTED
 from cds_service.facts.model import Diagnosis, Facts, Measurement, Medication
-from cds_service.rules.model import Rule
 from cds_service.terminology import Terminology
 
 T = TypeVar("T")
 
 
-def write(voices: Sequence[Voice]) -> str:
+def write(voices: Sequence[Voice], always: Fixed) -> str:
     """Write the detail of a card that speaks for one or more findings, the most urgent first."""
     told: set[str] = set()
     parts = [part for voice in voices for part in _finding(voice, told)]
     parts += _once("**Values**", [line for voice in voices for line in _values(voice)])
     parts += _once("**Medications and diagnoses on record**", [line for voice in voices for line in _on_record(voice)])
     parts += _once("**Not known**", list(_unknown(voices)))
-    parts += _once("**Consider**", [*(line for voice in voices for line in _advice(voice)), *_consults(voices)])
-    parts += _once("**Sources**", [line for voice in voices for line in _sources(voice.outcome.rule)])
-    versions = ", ".join(
-        f"{voice.outcome.rule.number} {voice.outcome.rule.id} version {voice.outcome.rule.version}" for voice in voices
-    )
-    return "\n\n".join([*parts, f"Rule {versions}. Clinical judgement prevails."])
+    parts += _once("**Consider**", [*(line for voice in voices for line in _advice(voice)), *always.consults])
+    return "\n\n".join([*parts, always.ending])
 
 
 def _once(title: str, lines: Sequence[str]) -> list[str]:
@@ -43,7 +39,7 @@ def _finding(voice: Voice, told: set[str]) -> Iterator[str]:
     told.update(reasons)
     if reasons:
         yield f"**Why you see this: {voice.outcome.rule.title}**\n" + "\n".join(f"- {line}" for line in reasons)
-    body = voice.fill(" ".join(voice.outcome.rule.card.detail.split()))
+    body = voice.fill(one_line(voice.outcome.rule.card.detail))
     if body:
         yield body
 
@@ -67,7 +63,7 @@ def _on_record(voice: Voice) -> Iterator[str]:
     card, facts = voice.outcome.rule.card, voice.facts
     yield from (_medication(item) for item in _members(facts.medications, voice.words, card.show_medications))
     yield from (_diagnosis(item) for item in _members(facts.diagnoses, voice.words, card.show_diagnoses) if item.active)
-    for item in by_name_only(voice.outcome.judgement.supporting()):
+    for item in by_name_only(voice.resting()):
         yield f"{plain(item.display)} was recognised by its name only: check that it is what the rule means"
 
 
@@ -77,11 +73,11 @@ def _members(facts: Mapping[str, tuple[T, ...]], words: Terminology, names: Sequ
 
 def _medication(item: Medication) -> str:
     since = f", since {item.when.day}" if item.when else ""
-    return f"{plain(item.display or item.concept)}{since}{' (recognised by name)' if item.how == 'name' else ''}"
+    return f"{plain(item.display) or item.concept}{since}{' (recognised by name)' if item.how == 'name' else ''}"
 
 
 def _diagnosis(item: Diagnosis) -> str:
-    return f"{plain(item.display or item.concept)}{f', {item.when.day}' if item.when else ''}"
+    return f"{plain(item.display) or item.concept}{f', {item.when.day}' if item.when else ''}"
 
 
 def _unknown(voices: Sequence[Voice]) -> Iterator[str]:
@@ -103,18 +99,6 @@ def _gaps(facts: Facts) -> list[tuple[str, str]]:
 
 def _advice(voice: Voice) -> Iterator[str]:
     card = voice.outcome.rule.card
-    advice = voice.fill(" ".join(card.medication_advice.split())) if card.medication_advice else None
+    advice = voice.fill(one_line(card.medication_advice)) if card.medication_advice else None
     if advice:
         yield advice
-
-
-def _consults(voices: Sequence[Voice]) -> Iterator[str]:
-    names = dict.fromkeys(name for voice in voices for name in voice.outcome.rule.card.consults)
-    if names:
-        yield "Consults: " + ", ".join(voices[0].words.orders[name].name for name in names)
-
-
-def _sources(rule: Rule) -> Iterator[str]:
-    for citation in rule.evidence:
-        strength = f", {citation.strength}" if citation.strength else ""
-        yield f"{citation.cite} ({citation.status}{strength})"

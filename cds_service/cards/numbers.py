@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 
 from cds_service.cards.plain import plain
 from cds_service.facts.derived import COMPUTED
@@ -27,7 +28,7 @@ def value(words: Terminology, result: Measurement) -> str:
         result.analyte in COMPUTED and not _reported_elsewhere(result, unit)
     ):
         return f"{result.comparator}{_rounded(result.value, decimals)} {_worded(unit)}"
-    reported = f"{result.comparator}{_tidy(result.reported)} {plain(_worded(result.unit), 20)}"
+    reported = f"{result.comparator}{_tidy(result.reported)} {_plain_unit(result.unit)}"
     converted = words.units.canonical(result.unit) not in (unit, None)
     return (
         f"{reported} ({result.comparator}{_rounded(result.value, decimals)} {_worded(unit)})" if converted else reported
@@ -37,6 +38,12 @@ def value(words: Terminology, result: Measurement) -> str:
 def _worded(unit: str) -> str:
     """Write a UCUM unit as a clinician reads it: without annotations in braces."""
     return unit.replace("{1.73_m2}", "1.73m2") if "{" in unit else unit
+
+
+@lru_cache(maxsize=1024)
+def _plain_unit(unit: str) -> str:
+    """Make the unit of a record harmless; there are few units, and each stands in most cards many times."""
+    return plain(_worded(unit), 20)
 
 
 def dated(words: Terminology, result: Measurement) -> str:
@@ -63,11 +70,13 @@ def _reported_elsewhere(result: Measurement, unit: str) -> bool:
 
 
 def _rounded(number: Decimal, decimals: int) -> str:
-    return f"{number.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP):f}"
+    return f"{number.quantize(_STEPS[decimals], ROUND_HALF_UP):f}"
+
+
+_STEPS = tuple(Decimal(1).scaleb(-decimals) for decimals in range(10))
 
 
 def _tidy(number: Decimal) -> str:
     """Show a reported number as written, but for machines' endless decimals (2.8645540033345416)."""
-    exponent = number.as_tuple().exponent
-    tidy = number.quantize(Decimal("0.01"), ROUND_HALF_UP) if isinstance(exponent, int) and exponent < -3 else number
-    return f"{tidy:f}"
+    written = f"{number:f}"
+    return written if len(written.partition(".")[2]) <= 3 else f"{number.quantize(_STEPS[2], ROUND_HALF_UP):f}"

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from fhir.resources.R4B.servicerequest import ServiceRequest
 
 from cds_service.protocol.cards import Action, Suggestion
-from cds_service.terminology import Order, Terminology
+from cds_service.terminology import Order
 
 _WORDED = {"laboratory": "Order", "imaging": "Order", "procedure": "Order", "referral": "Refer"}
 
 
 def suggest(
-    names: Iterable[str], words: Terminology, patient_id: str, encounter_id: str, new_id: Callable[[], str]
+    orders: Iterable[tuple[str, Mapping[str, Any]]], patient_id: str, encounter_id: str, new_id: Callable[[], str]
 ) -> list[Suggestion]:
-    """Return one suggestion per test or referral, each with one action (Epic allows only one) and a uuid."""
-    return [_suggestion(words.orders[name], words, patient_id, encounter_id, new_id) for name in dict.fromkeys(names)]
+    """
+    Return one suggestion per test or referral, each with one action (Epic allows only one) and a uuid.
 
-
-def _suggestion(
-    order: Order, words: Terminology, patient_id: str, encounter_id: str, new_id: Callable[[], str]
-) -> Suggestion:
-    resource = service_request(order, words.systems.uri(order.system))
-    resource = {**resource, "subject": {"reference": f"Patient/{patient_id}"}}
+    ``orders`` are what the suggestion says and its ServiceRequest.
+    """
+    whose = {"subject": {"reference": f"Patient/{patient_id}"}}
     if encounter_id:
-        resource["encounter"] = {"reference": f"Encounter/{encounter_id}"}
-    return Suggestion(label=order.say, uuid=new_id(), actions=[Action("create", order.say, resource)])
+        whose["encounter"] = {"reference": f"Encounter/{encounter_id}"}
+    return [Suggestion(say, new_id(), [Action("create", say, {**request, **whose})]) for say, request in orders]
 
 
 @lru_cache(maxsize=1024)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -27,27 +28,40 @@ class Voice(msgspec.Struct):
     outcome: Outcome
     facts: Facts
     words: Terminology
+    known: dict[str, Sequence[Measurement]] = {}
+    rests_on: tuple[Item, ...] | None = None
 
     def series(self, name: str) -> Sequence[Measurement]:
         """Return the results of a measurement, newest first, paired as the rule pairs them."""
-        pairing = self.outcome.rule.pairing
-        return derived.series(self.facts, name, int(self.outcome.values[pairing]) if pairing else None)
+        found = self.known.get(name)
+        if found is None:
+            pairing = self.outcome.rule.pairing
+            found = derived.series(self.facts, name, int(self.outcome.values[pairing]) if pairing else None)
+            self.known[name] = found
+        return found
+
+    def resting(self) -> tuple[Item, ...]:
+        """Return the facts that the finding rests on."""
+        if self.rests_on is None:
+            self.rests_on = tuple(self.outcome.judgement.supporting())
+        return self.rests_on
 
     def result(self, name: str) -> Measurement | None:
         """Return the result that the finding rests on, else the newest one."""
-        resting = [
-            item
-            for item in self.outcome.judgement.supporting()
-            if isinstance(item, Measurement) and item.analyte == name
-        ]
-        return resting[0] if resting else next(iter(self.series(name)), None)
+        for item in self.resting():
+            if isinstance(item, Measurement) and item.analyte == name:
+                return item
+        return next(iter(self.series(name)), None)
 
     def fill(self, template: str) -> str | None:
         """Fill the holes of a wording; None where one of them cannot be filled."""
-        filled = {hole: self._hole(hole) for hole in _HOLE.findall(template)}
-        if None in filled.values():
-            return None
-        return _HOLE.sub(lambda hole: filled[hole.group(1)] or "", template)
+        pieces = list(_pieces(template))
+        for place in range(1, len(pieces), 2):
+            text = self._hole(pieces[place])
+            if text is None:
+                return None
+            pieces[place] = text
+        return "".join(pieces)
 
     def _hole(self, hole: str) -> str | None:
         name, _, part = hole.partition(".")
@@ -69,7 +83,7 @@ class Voice(msgspec.Struct):
         return result.when.day if part == "date" else numbers.value(self.words, result)
 
     def _found(self, kind: type[Diagnosis | Medication]) -> str | None:
-        items = [item for item in self.outcome.judgement.supporting() if isinstance(item, kind)]
+        items = [item for item in self.resting() if isinstance(item, kind)]
         lesions = [item for item in items if item.concept.startswith("les-")]
         chosen = lesions or (items if kind is Medication else [])
         return plain(chosen[0].display or self.words.label(chosen[0].concept)) if chosen else None
@@ -82,12 +96,15 @@ class Voice(msgspec.Struct):
 
     def summary(self) -> str:
         """Return the first wording that can be filled and is short, else the first that fits, else the last, cut."""
-        filled = [text for template in self.outcome.wordings if (text := self.fill(template)) is not None]
-        for limit in (SHORT_SUMMARY, SUMMARY_LIMIT):
-            fitting = next((text for text in filled if len(text) <= limit), None)
-            if fitting is not None:
-                return fitting
-        return (filled[-1] if filled else self.outcome.rule.title)[: SUMMARY_LIMIT - 1].rstrip() + "\u2026"
+        filled: list[str] = []
+        for template in self.outcome.wordings:
+            text = self.fill(template)
+            if text is not None and len(text) <= SHORT_SUMMARY:
+                return text
+            filled += [] if text is None else [text]
+        last = filled[-1] if filled else self.outcome.rule.title
+        cut = last[: SUMMARY_LIMIT - 1].rstrip() + "\u2026"
+        return next((text for text in filled if len(text) <= SUMMARY_LIMIT), cut)
 
     def reasons(self) -> Iterator[str]:
         """Yield why the rule fired: the lines of its trail that are true and rest on something."""
@@ -96,6 +113,18 @@ class Voice(msgspec.Struct):
 
     def _reason(self, node: Judgement) -> str:
         return node.label[:1].upper() + node.label[1:]
+
+
+@lru_cache(maxsize=4096)
+def _pieces(template: str) -> tuple[str, ...]:
+    """Cut a wording into its text and, at every second place, the name of a hole."""
+    return tuple(_HOLE.split(template))
+
+
+@lru_cache(maxsize=4096)
+def one_line(text: str) -> str:
+    """Return a text of a rule file on one line."""
+    return " ".join(text.split())
 
 
 def _spoken(name: str) -> str:
@@ -113,6 +142,6 @@ def _true_leaves(judgement: Judgement) -> Iterator[Judgement]:
         yield from _true_leaves(child)
 
 
-def by_name_only(items: Iterator[Item]) -> list[Medication]:
+def by_name_only(items: Iterable[Item]) -> list[Medication]:
     """Return the medications that were recognised by their name alone, which the card must say."""
     return [item for item in items if isinstance(item, Medication) and item.how == "name"]

@@ -9,12 +9,12 @@ import msgspec
 from cds_service.facts import model
 from cds_service.facts.records import (
     Bundle,
+    Issue,
     Lab,
     LabBundle,
     Link,
     LooseBundle,
     LooseEntry,
-    Issue,
     Prefetch,
     Raw,
     Record,
@@ -60,13 +60,14 @@ class Value(msgspec.Struct):
     One prefetch value: its resources, and what its arrival says about completeness.
 
     ``labs`` are Observations of a Bundle that was decoded in one go; ``misfits`` counts entries of which nothing
-    can be told.
+    can be told. ``paged`` says that what is missing stands on further pages, and nowhere else.
     """
 
     state: State
     found: list[Found] = []
     misfits: int = 0
     labs: list[Lab] = []
+    paged: bool = False
 
     def kinds(self) -> set[str]:
         """Return the kinds of data that were found, apart from what the search merely included."""
@@ -90,7 +91,9 @@ def _open_shaped(value: Record | Bundle | LabBundle | None) -> Value:
     if isinstance(value, LabBundle):
         return _open_labs(value)
     entries = [entry for entry in value.entry if entry is not None and entry.resource is not None]
-    found = [Found(entry.resource, entry.fullUrl or "", _is_included(entry.search)) for entry in entries if entry.resource]
+    found = [
+        Found(entry.resource, entry.fullUrl or "", _is_included(entry.search)) for entry in entries if entry.resource
+    ]
     if any(item.record.resourceType == "Observation" for item in found):
         return open_value(Raw(_encode(value)))
     return _judge(found, value.total, _has_next(value.link), 0)
@@ -102,7 +105,7 @@ def _open_labs(bundle: LabBundle) -> Value:
         return open_value(Raw(_encode(bundle)))
     short = _has_next(bundle.link) or (bundle.total is not None and bundle.total > len(labs))
     state = State.TRUNCATED if short else State.COMPLETE if labs else State.EMPTY
-    return Value(state, labs=labs)
+    return Value(state, labs=labs, paged=short)
 
 
 def open_value(raw: Raw) -> Value:
@@ -193,8 +196,9 @@ def _judge(found: list[Found], total: int | None, more: bool, misfits: int) -> V
     if failed and not rest:
         return Value(State.FAILED)
     short = total is not None and total > sum(not item.included for item in rest)
-    if more or failed or short or misfits or any(map(_may_hide, rest)):
-        return Value(State.TRUNCATED, rest, misfits)
+    unread = failed or misfits > 0 or any(map(_may_hide, rest))
+    if more or short or unread:
+        return Value(State.TRUNCATED, rest, misfits, paged=not unread)
     return Value(State.COMPLETE if rest else State.EMPTY, rest)
 
 

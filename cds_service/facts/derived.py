@@ -1,4 +1,4 @@
-"""The derived facts that rules may name with ``is``, and the computed measurements they may name like a laboratory test."""
+"""The derived facts that rules may name with ``is``, and the computed measurements they may name like a test."""
 
 from __future__ import annotations
 

@@ -15,14 +15,19 @@ from cds_service.facts.series import moment_of
 
 
 def oldest_day(records: Iterable[Record | Lab | None]) -> int | None:
-    """Return the day up to which a page is complete; None if it is not sorted newest first or not fully dated."""
+    """
+    Return the day up to which a page is complete; None if it is not sorted newest first or not fully dated.
+
+    Results of one moment prove no order: a server that does not sort may send just them.
+    """
+    newest: When | None = None
     oldest: When | None = None
     for record in records:
         when = _when(record)
         if when is None or (oldest is not None and when.start > oldest.end):
             return None
-        oldest = when
-    return oldest.last if oldest else None
+        newest, oldest = newest or when, when
+    return oldest.last if newest and oldest and newest.start > oldest.end else None
 
 
 def _when(record: Record | Lab | None) -> When | None:

@@ -45,8 +45,10 @@ class Identity(msgspec.Struct):
 
     def learn(self, found: Found) -> None:
         """
-        Learn from a Patient: under which ``fullUrl`` it stands (urn:uuid references point there), and which other
-        records it was merged with, if it is ours.
+        Learn from a Patient.
+
+        It says under which ``fullUrl`` it stands (urn:uuid references point there) and, if it is ours, with which
+        other records it was merged.
         """
         record = found.record
         if not isinstance(record, Record) or record.resourceType != "Patient":

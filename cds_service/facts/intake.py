@@ -30,6 +30,7 @@ READERS: dict[str, Callable[[Any, Desk], Iterable[Any]]] = {
     "Procedure": procedures.read,
 }
 Fact = Diagnosis | Medication | Procedure
+_DEFAULT = Policy()
 
 
 class _Pile(msgspec.Struct):
@@ -41,7 +42,7 @@ class _Pile(msgspec.Struct):
     person: Person = Person()
 
 
-def take_in(request: HookRequest, reader: Reader, now: float, policy: Policy = Policy()) -> Facts:
+def take_in(request: HookRequest, reader: Reader, now: float, policy: Policy = _DEFAULT) -> Facts:
     """
     Read everything that was sent with a hook call.
 
@@ -156,10 +157,10 @@ _STANDING = ("final", "amended", "corrected", "entered-in-error")
 def _read(found: Found, desk: Desk, identity: Identity, pile: _Pile) -> None:
     record = found.record
     kind = KIND_OF.get(record.resourceType, "other")
-    if isinstance(record, Record) and record.resourceType not in READERS and record.resourceType not in _READ_HERE:
-        return
-    if found.misfit and record.resourceType != "Patient":
+    if record.resourceType in _UNREADABLE or (found.misfit and kind not in (model.PATIENT, "other")):
         pile.aside.append(SetAside(kind, "misfit"))
+        return
+    if isinstance(record, Record) and record.resourceType not in READERS and kind != model.PATIENT:
         return
     if not identity.knows(record) and not _is_ours(found, desk, identity, pile):
         return
@@ -169,13 +170,14 @@ def _read(found: Found, desk: Desk, identity: Identity, pile: _Pile) -> None:
         pile.aside.append(SetAside(kind, "modifier-extension"))
     elif isinstance(record, Lab):
         observations.file_one(record, desk, pile.labs)
-    elif record.resourceType == "Patient":
+    elif kind == model.PATIENT:
         pile.person = _person(record, desk)
     else:
         _keep(READERS[record.resourceType](record, desk), pile)
 
 
-_READ_HERE = ("Patient", "Observation", "", "Bundle")
+# Nothing is said of what it is, or it holds others: it is counted, and never read.
+_UNREADABLE = ("", "Bundle")
 
 
 def _modified(record: Record | Lab) -> bool:
@@ -249,7 +251,7 @@ def _horizons(values: dict[str, Value]) -> dict[str, int]:
     found: dict[str, int] = {}
     for kind in (model.LABS, model.PROCEDURES):
         value = values.get(kind)
-        if value is not None and value.state is State.TRUNCATED:
+        if value is not None and value.paged:
             day = oldest_day([*value.labs, *(item.record for item in value.found if not item.included)])
             found |= {} if day is None else {kind: day}
     return found

@@ -78,7 +78,7 @@ def describe(item: Item) -> str:
 
 def failure(facts: Facts) -> Judgement:
     """
-    Judge whether the patient has kidney failure (ESKD): by diagnosis, or maintenance dialysis, less a working transplant.
+    Judge whether the patient has kidney failure (ESKD): by diagnosis or by dialysis, less a working transplant.
 
     Dialysis for acute kidney injury, and continuous or emergency dialysis, is no evidence of ESKD.
     """

@@ -26,9 +26,9 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     """
     A usable result. ``value`` is in the unit of its analyte, ``reported`` and ``unit`` are as the laboratory wrote it.
 
-    ``comparator`` is "" for an exact value. ``rank`` orders results by time, then by standing (corrected before amended before final); ``recorded`` is what
-    decides between equals: when it was issued, and the resource's meta. ``notes`` are for the reader of the card,
-    ``parts`` are the results that a computed value was computed from.
+    ``comparator`` is "" for an exact value. ``rank`` orders results by time, then by standing (corrected before
+    amended before final); ``recorded`` is what decides between equals: when it was issued, and the resource's meta.
+    ``notes`` are for the reader of the card, ``parts`` are the results that a computed value was computed from.
     """
 
     analyte: str

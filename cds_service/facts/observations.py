@@ -114,8 +114,17 @@ def _converted(
         return _aside(record, analyte, "implausible", when)
     status = record.status or "final"
     return Measurement(
-        analyte.id, value, reported, quantity.unit or quantity.code or unit, when, quantity.comparator or "", status,
-        (when.end, USABLE.get(status, -1)), (record.issued or "", bytes(record.meta)), _notes(record, when))  # fmt: skip
+        analyte.id,
+        value,
+        reported,
+        quantity.unit or quantity.code or unit,
+        when,
+        quantity.comparator or "",
+        status,
+        rank=(when.end, USABLE.get(status, -1)),
+        recorded=(record.issued or "", bytes(record.meta)),
+        notes=_notes(record, when),
+    )
 
 
 def _unusable(record: Lab, desk: Desk, analyte: Analyte, when: When | None) -> str:
@@ -151,8 +160,18 @@ def _no_number(record: Lab, part: Component | None, quantity: Quantity | None) -
 
 def _has_other_value(record: Lab | Component) -> bool:
     """Say whether there is a value of another kind: text, a code, a whole number, yes or no, a range ..."""
-    others = (record.valueString, record.valueCodeableConcept, record.valueInteger, record.valueBoolean, record.valueRange,
-              record.valueRatio, record.valueSampledData, record.valueTime, record.valueDateTime, record.valuePeriod)  # fmt: skip
+    others = (
+        record.valueString,
+        record.valueCodeableConcept,
+        record.valueInteger,
+        record.valueBoolean,
+        record.valueRange,
+        record.valueRatio,
+        record.valueSampledData,
+        record.valueTime,
+        record.valueDateTime,
+        record.valuePeriod,
+    )
     return any(map(len, others)) and any(map(present, others))
 
 

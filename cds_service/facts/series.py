@@ -150,7 +150,7 @@ def moment_of(lab: Lab) -> When | None:
 
 
 def recent(results: Iterable[Measurement], today: int, days: int | None) -> list[Measurement]:
-    """Return the results of the last so many days, newest first; one whose date is too vague to tell is not among them."""
+    """Return the results of the last so many days, newest first; one whose date is too vague is not among them."""
     found: list[Measurement] = []
     for result in results:
         if days is None or today - result.when.first <= days:

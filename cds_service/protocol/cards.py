@@ -1,4 +1,4 @@
-"""Cards on the wire. Members without a value are left out: CDS Hooks allows no null, "", [] or {} (CHECKLIST A4, A5)."""
+"""Cards on the wire. Members without a value are left out: CDS Hooks allows no null, "", [] or {} (CHECKLIST A4)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class Response(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer to a hook call. ``cards`` is always there, even when empty; ``extension`` says what was not evaluated."""
+    """The answer to a hook call: ``cards``, even when empty; ``extension`` says what was not evaluated."""
 
     cards: list[Card]
     extension: dict[str, Any] = {}

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from cds_service.errors import InvalidRequest, MalformedJson
 from cds_service.protocol.wire import Body, Members, is_null
 
-T = TypeVar("T")
 NOTHING = msgspec.Raw()
 
 # FHIR allows 64 characters; Epic's ids are longer and have dots (EHRS.md).
@@ -51,8 +50,8 @@ class HookRequest(msgspec.Struct, frozen=True):
         """
         body = Body(raw)
         members, shaped = _envelope(body, shape)
-        _check_hook(_required(members.hook, str, "/hook"), hook)
-        context = _object(body, _required(members.context, msgspec.Raw, "/context"), "/context")
+        _check_hook(_required(members.hook, "/hook"), hook)
+        context = _context(body, members.context)
         patient = _patient_id(context)
         _check_authorization(body, members.fhirAuthorization, patient)
         return cls(
@@ -60,7 +59,7 @@ class HookRequest(msgspec.Struct, frozen=True):
             hook_instance=_text(members.hookInstance, "/hookInstance"),
             patient_id=patient,
             body=body,
-            prefetch=members.prefetch or {},
+            prefetch=(members.prefetch or {}) if shaped is None else {},
             shaped=shaped,
             user_id=_user_id(context),
             encounter_id=_encounter_id(context),
@@ -83,13 +82,12 @@ class _Envelope(msgspec.Struct, omit_defaults=True):
 
 _decoder = msgspec.json.Decoder(_Envelope)
 _encode = msgspec.json.Encoder().encode
+_string = msgspec.json.Decoder(str).decode
 
 
 @cache
 def _shaped(shape: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
-    fields = [(name, msgspec.Raw, NOTHING) for name in _Envelope.__struct_fields__ if name != "prefetch"]
-    struct = msgspec.defstruct("Shaped", [("prefetch", shape), *fields], omit_defaults=True)
-    return msgspec.json.Decoder(struct)
+    return msgspec.json.Decoder(msgspec.defstruct("Shaped", [("prefetch", shape | None, None)], bases=(_Envelope,)))
 
 
 def _envelope(body: Body, shape: type[msgspec.Struct] | None) -> tuple[_Envelope, msgspec.Struct | None]:
@@ -103,12 +101,9 @@ def _envelope(body: Body, shape: type[msgspec.Struct] | None) -> tuple[_Envelope
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found = _shaped(shape).decode(body.raw)
             if len(_encode(found)) == len(body.raw):
-                return _Envelope(*(getattr(found, name) for name in _RAW)), found.prefetch
+                return found, found.prefetch
     body.check_whole()
     return _members(body), None
-
-
-_RAW = tuple(name for name in _Envelope.__struct_fields__ if name != "prefetch")
 
 
 def _members(body: Body) -> _Envelope:
@@ -146,25 +141,34 @@ def _not_json(body: Body, where: str) -> MalformedJson:
     )
 
 
-def _required(raw: msgspec.Raw, kind: type[T], where: str) -> T:
-    name = where.rpartition("/")[2]
+def _context(body: Body, raw: msgspec.Raw) -> Members:
     if not len(raw) or is_null(raw):
-        raise _invalid(f'The member "{name}" is missing.', where)
+        raise _missing("/context")
+    return _object(body, raw, "/context")
+
+
+def _required(raw: msgspec.Raw, where: str) -> str:
+    if not len(raw) or is_null(raw):
+        raise _missing(where)
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return _string(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _invalid(f'The member "{name}" has the wrong type.', where) from None
+        raise _invalid(f'The member "{where.rpartition("/")[2]}" has the wrong type.', where) from None
+
+
+def _missing(where: str) -> InvalidRequest:
+    return _invalid(f'The member "{where.rpartition("/")[2]}" is missing.', where)
 
 
 def _text(raw: msgspec.Raw, where: str) -> str:
-    text = _required(raw, str, where)
+    text = _required(raw, where)
     if not 1 <= len(text) <= 256:
         raise _invalid(f'The member "{where.rpartition("/")[2]}" must have 1 to 256 characters.', where)
     return text
 
 
 def _optional(raw: msgspec.Raw, where: str) -> str:
-    return _required(raw, str, where) if len(raw) and not is_null(raw) else ""
+    return _required(raw, where) if len(raw) and not is_null(raw) else ""
 
 
 def _check_hook(sent: str, expected: str) -> None:

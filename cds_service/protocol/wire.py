@@ -23,6 +23,8 @@ CHECKED_WHOLE = 32_768
 Members = dict[str, msgspec.Raw]
 
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+_ROUND = bytes.maketrans(b"{}[]", b"()()")
+_STRETCH = 80
 # A string is taken to its end or to the end of the body, never again (possessive): the time is linear in the length.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
 _members = msgspec.json.Decoder(Members)
@@ -118,20 +120,20 @@ def _no_constant(_name: str) -> None:
 
 def _shallow(raw: bytes) -> bool:
     """
-    Take away innermost pairs of brackets until none is left: quick, and enough for honest bodies.
+    Say whether nothing lies deeper than MAX_DEPTH, from the brackets alone: quick, and enough for honest bodies.
 
-    Brackets inside strings can make this fail (then the exact count decides) or, by design of an attacker,
-    succeed; the decoders have their own guard against recursion, so that costs nothing.
+    They are counted in stretches: nowhere in a stretch is the depth more than it was before it plus all brackets
+    that open in it. Brackets inside strings can make this fail (then the exact count decides) or, by design of an
+    attacker, succeed; the decoders have their own guard against recursion, so that costs nothing.
     """
-    brackets = raw.translate(None, _NOT_BRACKETS)
-    for _ in range(MAX_DEPTH // 2):
-        fewer = brackets.replace(b"{}", b"").replace(b"[]", b"")
-        if not fewer:
-            return True
-        if len(fewer) == len(brackets):
-            break
-        brackets = fewer
-    return _exactly_shallow(raw)
+    brackets = raw.translate(_ROUND, _NOT_BRACKETS)
+    opened = 0
+    for start in range(0, len(brackets), _STRETCH):
+        before, opening = 2 * opened - start, brackets.count(b"(", start, start + _STRETCH)
+        if not 0 <= before <= MAX_DEPTH - opening:
+            return _exactly_shallow(raw)
+        opened += opening
+    return 2 * opened == len(brackets) or _exactly_shallow(raw)
 
 
 def _exactly_shallow(raw: bytes) -> bool:

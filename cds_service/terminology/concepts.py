@@ -8,14 +8,15 @@ import msgspec
 
 # Words before a match that turn it into its opposite, within the same clause of a text.
 _NEGATED = re.compile(
-    r"\b(no|not|non|without|denies|denied|negative for|rule[sd]? out|r/o|family history of|fh of|history of|h/o|"
-    r"never|stop|stopped|hold|discontinued|avoid|allergic to|allergy to|intolerant of|free of|absence of|possible|suspected|\?)\b[^.;,]{0,40}$",
+    r"\b(no|not|non|without|denies|denied|negative for|rule[sd]? out|r/o|family history of|fh of|history of|h/o|never|"
+    r"stop|stopped|hold|discontinued|avoid|allergic to|allergy to|intolerant of|free of|absence of|possible|suspected|"
+    r"\?)\b[^.;,]{0,40}$",
     re.IGNORECASE,
 )
 # Words after a match that turn it into its opposite ("calciphylaxis ruled out", "warfarin - stopped").
 _WITHDRAWN = re.compile(
-    r"^(\s*\?|[^.;,]{0,15}\b(ruled out|excluded|unlikely|doubtful|not confirmed|not taken|not taking|discontinued|stopped|"
-    r"on hold|held|allergy|allergic|intolerance)\b)",
+    r"^(\s*\?|[^.;,]{0,15}\b(ruled out|excluded|unlikely|doubtful|not confirmed|not taken|not taking|discontinued|"
+    r"stopped|on hold|held|allergy|allergic|intolerance)\b)",
     re.IGNORECASE,
 )
 

@@ -9,18 +9,23 @@ from time import perf_counter
 
 import msgspec
 from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import Unauthorized, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, Unauthorized, UnsupportedMediaType
 
 from cds_service import decide
 from cds_service.errors import CdsError, UnknownService
 from cds_service.facts import Policy, take_in
+from cds_service.facts.identity import STRANGER
 from cds_service.facts.intake import Reader
 from cds_service.facts.records import Prefetch
 from cds_service.protocol import HookRequest, discovery, to_json
 from cds_service.rules.book import RuleBook, ServiceRules, Shelf
+from cds_service.web.settings import MAX_BODY
 
 log = logging.getLogger("cds_service")
 blueprint = Blueprint("cds", __name__)
+# Answers hold patient data: nobody stores them, and no browser guesses what they are.
+PROTECTED = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+ANSWERED = (("Content-Type", "application/json"), *PROTECTED)
 
 
 class Engine:
@@ -51,11 +56,11 @@ class Engine:
         return to_json(response)
 
     def _count(self, decision: decide.Decision) -> None:
-        self.counted.update(f"{outcome.verdict.value} {outcome.rule.id}" for outcome in decision.outcomes)
-        self.counted.update(f"silent {outcome.verdict.value} {outcome.rule.id}" for outcome in decision.silent)
-        self.counted.update(
-            f"failed {outcome.rule.id} {outcome.failed}" for outcome in decision.outcomes if outcome.failed
-        )
+        events = [f"{one.verdict.value} {one.rule.id}" for one in decision.outcomes]
+        events += [f"silent {one.verdict.value} {one.rule.id}" for one in decision.silent]
+        events += [f"failed {one.rule.id} {one.failed}" for one in decision.outcomes if one.failed]
+        events += ["dropped stranger" for aside in decision.facts.unusable if aside.reason == STRANGER]
+        self.counted.update(events)
 
 
 def _service(book: RuleBook, service_id: str) -> ServiceRules:
@@ -87,20 +92,22 @@ def call(service_id: str) -> Response:
     """Answer a hook call."""
     started = perf_counter()
     current = engine()
-    status = "200"
+    status = "unexpected"
     try:
         _authenticate(current)
         _check_media_type()
-        body = current.answer(service_id, request.get_data(cache=False))
-        return Response(body, mimetype="application/json")
-    except CdsError as problem:
-        current.counted[f"refused {problem.slug}"] += 1
-        status = problem.slug
+        body = current.answer(service_id, _body())
+        status = "200"
+        return Response(body, headers=ANSWERED)
+    except (CdsError, HTTPException) as problem:
+        status = problem.slug if isinstance(problem, CdsError) else f"http-{problem.code}"
+        current.counted[f"refused {status}"] += 1
         raise
     finally:
-        fields = {"event": "call", "service": service_id if service_id in current.shelf.book.services else "unknown",
-                  "result": status, "ms": round((perf_counter() - started) * 1000, 2)}  # fmt: skip
-        log.info("call", extra={"fields": fields})
+        if log.isEnabledFor(logging.INFO):
+            name = service_id if service_id in current.shelf.book.services else "unknown"
+            spent = round((perf_counter() - started) * 1000, 2)
+            log.info("call", extra={"fields": {"event": "call", "service": name, "result": status, "ms": spent}})
 
 
 def _authenticate(current: Engine) -> None:
@@ -110,8 +117,28 @@ def _authenticate(current: Engine) -> None:
 
 
 def _check_media_type() -> None:
-    if request.mimetype != "application/json" or request.headers.get("Content-Encoding", "identity") != "identity":
+    usual = request.environ.get("CONTENT_TYPE") == "application/json"
+    if not usual and request.mimetype != "application/json":
         raise UnsupportedMediaType
+    if request.environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
+        raise UnsupportedMediaType
+
+
+def _body() -> bytes:
+    """Read the body; one that ends early, or whose chunks do not add up, is the client's mistake."""
+    length = request.content_length
+    if length is not None and length > MAX_BODY:
+        raise RequestEntityTooLarge
+    try:
+        # In one piece where its length is known: get_data reads pieces of 64 kB and copies each of them three times.
+        raw: bytes = request.get_data(cache=False) if length is None else request.environ["wsgi.input"].read(length)
+    except (OSError, EOFError, ValueError):
+        raise BadRequest from None
+    if len(raw) > MAX_BODY:
+        raise RequestEntityTooLarge
+    if length is not None and len(raw) < length:
+        raise BadRequest
+    return raw
 
 
 @blueprint.get("/healthz")

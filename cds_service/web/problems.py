@@ -96,6 +96,8 @@ def _http(problem: HTTPException) -> Response:
     status = problem.code or 400
     if status >= 500:
         return unavailable()
+    if status < 400:
+        status = 404  # an address that is nearly right is not redirected: a hook call may not be sent twice
     code, what, remedy = HTTP.get(status, HTTP[400])
     answer = outcome(status, code, what, remedy=remedy, slug=f"http-{status}")
     for name, value in problem.get_headers():

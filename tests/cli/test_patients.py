@@ -194,7 +194,7 @@ def test_units_that_cannot_be_used_are_listed(run: Run, chart: Chart) -> None:
 
 
 def test_what_the_queries_cut_off_is_said(run: Run, chart: Chart) -> None:
-    many = [observation("phosphate", 3.1, days=day / 10) for day in range(300)]
+    many = [observation("phosphate", 3.1, days=day / 20) for day in range(600)]
 
     output = run(
         "evaluate", chart(patient(), condition(), *many, observation("calcium-total", 9, days=80)), *DAY

@@ -32,7 +32,7 @@ Sent = Callable[..., Facts]
 WARNING = entry(outcome("warning"), search={"mode": "outcome"})
 FAILURE = entry(outcome("error"), search={"mode": "outcome"})
 NEXT = [{"relation": "self", "url": "http://x"}, {"relation": "next", "url": "http://x?page=2"}]
-BUILD = {
+BUILD: dict[str, Callable[..., Resource]] = {
     "observations": observation,
     "conditions": condition,
     "medications": prescription,
@@ -155,6 +155,7 @@ BROKEN: list[tuple[str, Any, bool]] = [
     ("an unrelated kind", entry({"resourceType": "Immunization", "id": "i", "status": "completed"}), True),
     ("an unrelated kind of another shape", entry({"resourceType": "Account", "id": "a", "subject": [{}]}), True),
     ("a resource without a type", entry({"id": "x"}), False),
+    ("a resource without a type, of the patient", entry({"id": "x", "subject": {"reference": "Patient/pat-1"}}), False),
     ("a Bundle", entry(bundle(observation(value=9.9))), False),
 ]
 
@@ -247,7 +248,8 @@ def test_prefetch_that_is_absent_null_or_empty_leaves_everything_absent(facts: T
     from cds_service.protocol import HookRequest
     from tests.build import call
 
-    for value in (LEFT_OUT, None, {}):
+    values: list[Any] = [LEFT_OUT, None, {}]
+    for value in values:
         request = HookRequest.parse(to_json(call(value)), "patient-view")
 
         assert {} == dict(request.prefetch)

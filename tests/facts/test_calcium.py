@@ -132,7 +132,9 @@ def test_a_corrected_calcium_says_how_it_came_about(facts: TakeIn, results: list
         ("<", "<", ("?", "9.8")),
     ],
 )
-def test_bounds_go_through_the_correction(facts: TakeIn, sign_ca: str, sign_alb: str, expected: tuple[str, str]) -> None:
+def test_bounds_go_through_the_correction(
+    facts: TakeIn, sign_ca: str, sign_alb: str, expected: tuple[str, str]
+) -> None:
     """
     A low albumin raises the calcium: below 3.0 means that the corrected value is above what 3.0 would make it.
     """
@@ -146,7 +148,13 @@ def test_bounds_go_through_the_correction(facts: TakeIn, sign_ca: str, sign_alb:
 
 @pytest.mark.parametrize(
     ("sign", "value", "expected"),
-    [("<", 4.0, (">", "9")), ("<", 5.0, (">=", "9")), ("<=", 4.0, (">=", "9")), (">", 4.0, ("", "9")), (">=", 4.5, ("", "9"))],
+    [
+        ("<", 4.0, (">", "9")),
+        ("<", 5.0, (">=", "9")),
+        ("<=", 4.0, (">=", "9")),
+        (">", 4.0, ("", "9")),
+        (">=", 4.5, ("", "9")),
+    ],
 )
 def test_an_albumin_that_may_be_low_leaves_a_lower_bound(
     facts: TakeIn, sign: str, value: float, expected: tuple[str, str]
@@ -224,7 +232,9 @@ def test_a_product_of_the_laboratory_counts_only_without_a_pair(
         ("<=", ">=", "?"),
     ],
 )
-def test_bounds_multiply_and_opposite_ones_leave_nothing_certain(facts: TakeIn, sign_ca: str, sign_p: str, sign: str) -> None:
+def test_bounds_multiply_and_opposite_ones_leave_nothing_certain(
+    facts: TakeIn, sign_ca: str, sign_p: str, sign: str
+) -> None:
     found = facts(
         bounded("calcium-total", sign_ca, 10.0) if sign_ca else total(10.0),
         bounded("phosphate", sign_p, 7.0) if sign_p else phosphate(7.0),
@@ -332,7 +342,15 @@ def test_hypercalcemia(facts: TakeIn, results: list[Resource], verdict: Verdict)
         (bundle(total(9.0), link=NEXT), UNKNOWN),
         (bundle(total(11.0), link=NEXT), YES),
     ],
-    ids=["absent", "null", "empty", "first page, empty", "normal", "normal on the first page", "high on the first page"],
+    ids=[
+        "absent",
+        "null",
+        "empty",
+        "first page, empty",
+        "normal",
+        "normal on the first page",
+        "high on the first page",
+    ],
 )
 def test_what_is_not_known_of_calcium_stays_unknown(facts: TakeIn, value: Any, verdict: Verdict) -> None:
     """

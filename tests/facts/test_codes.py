@@ -42,7 +42,15 @@ def diagnosed(found: Facts) -> set[str]:
 
 def spellings(uri: str, oid: str) -> list[str]:
     """Return ways in which records spell one system."""
-    return [uri, uri + "/", uri.replace("http://", "https://"), uri.upper(), f" {uri} ", f"urn:oid:{oid}", f"URN:OID:{oid}"]
+    return [
+        uri,
+        uri + "/",
+        uri.replace("http://", "https://"),
+        uri.upper(),
+        f" {uri} ",
+        f"urn:oid:{oid}",
+        f"URN:OID:{oid}",
+    ]
 
 
 @pytest.mark.parametrize("system", spellings(LOINC, "2.16.840.1.113883.6.1"))
@@ -76,7 +84,8 @@ def test_atc_is_found_in_any_spelling(facts: TakeIn, system: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "system", [LEFT_OUT, None, "", "http://local.example/labs", "http://loinc.org.evil.example", "loinc", "http://loinc.org//"]
+    "system",
+    [LEFT_OUT, None, "", "http://local.example/labs", "http://loinc.org.evil.example", "loinc", "http://loinc.org//"],
 )
 def test_a_loinc_code_without_its_system_proves_nothing(facts: TakeIn, system: Any) -> None:
     assert set() == measured(facts(observation(code=concept("2777-1", system))))
@@ -101,7 +110,9 @@ def test_a_local_code_beside_a_known_one_does_no_harm(facts: TakeIn) -> None:
 # --- shapes ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [2777, None, True, ["2777-1"], {"value": "2777-1"}, "", "02777-1", "2777-1 x"], ids=repr)
+@pytest.mark.parametrize(
+    "code", [2777, None, True, ["2777-1"], {"value": "2777-1"}, "", "02777-1", "2777-1 x"], ids=repr
+)
 def test_a_code_of_another_shape_or_spelling_is_no_code(facts: TakeIn, code: Any) -> None:
     assert set() == measured(facts(observation(code={"coding": [{"system": LOINC, "code": code}]})))
 
@@ -117,7 +128,9 @@ def test_a_broken_coding_does_not_hide_a_good_one(facts: TakeIn, broken: Any) ->
     assert {"phosphate"} == measured(found)
 
 
-@pytest.mark.parametrize("code", [LEFT_OUT, None, "2777-1", [], {}, {"coding": None}, {"coding": {}}, {"text": 5}], ids=repr)
+@pytest.mark.parametrize(
+    "code", [LEFT_OUT, None, "2777-1", [], {}, {"coding": None}, {"coding": {}}, {"text": 5}], ids=repr
+)
 def test_a_code_element_of_another_shape_means_nothing(facts: TakeIn, code: Any) -> None:
     assert set() == measured(facts(observation(code=code)))
 
@@ -148,7 +161,9 @@ def test_two_drugs_in_one_order_that_contradict_each_other_are_set_aside(facts: 
 
 
 def test_a_product_and_its_ingredient_do_not_contradict_each_other(facts: TakeIn) -> None:
-    found = facts(prescription(medicationCodeableConcept=codings((RXNORM, WARFARIN_TABLET), (RXNORM, WARFARIN), (ATC, "B01AA03"))))
+    found = facts(
+        prescription(medicationCodeableConcept=codings((RXNORM, WARFARIN_TABLET), (RXNORM, WARFARIN), (ATC, "B01AA03")))
+    )
 
     assert {"vka", "warfarin"} == set(found.medications)
 

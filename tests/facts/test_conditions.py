@@ -121,7 +121,9 @@ def test_a_condition_that_abated_is_not_active(facts: TakeIn, status: Any, membe
     ],
     ids=str,
 )
-def test_a_diagnosis_is_dated_by_the_later_of_onset_and_recording(facts: TakeIn, members: Resource, shown: str | None) -> None:
+def test_a_diagnosis_is_dated_by_the_later_of_onset_and_recording(
+    facts: TakeIn, members: Resource, shown: str | None
+) -> None:
     [item] = failure(facts(condition(**members)))
 
     assert shown == (item.when.day if item.when else None)
@@ -129,7 +131,8 @@ def test_a_diagnosis_is_dated_by_the_later_of_onset_and_recording(facts: TakeIn,
 
 @pytest.mark.parametrize("member", ["recordedDate", "onsetDateTime"])
 def test_a_diagnosis_of_next_year_is_set_aside(facts: TakeIn, member: str) -> None:
-    found = facts(condition(**{"recordedDate": LEFT_OUT, member: "2199-01-01"}))
+    dated: Resource = {"recordedDate": LEFT_OUT, member: "2199-01-01"}
+    found = facts(condition(**dated))
 
     assert ([], ["future-date"]) == (failure(found), [aside.reason for aside in found.set_aside])
 
@@ -139,7 +142,9 @@ def test_a_diagnosis_of_one_encounter_is_known_as_such(facts: TakeIn, category: 
     assert [True] == [item.encounter for item in failure(facts(condition(category=category)))]
 
 
-@pytest.mark.parametrize("category", [LEFT_OUT, None, [concept("problem-list-item")], "encounter-diagnosis-ish", 5], ids=repr)
+@pytest.mark.parametrize(
+    "category", [LEFT_OUT, None, [concept("problem-list-item")], "encounter-diagnosis-ish", 5], ids=repr
+)
 def test_any_other_category_is_the_problem_list(facts: TakeIn, category: Any) -> None:
     found = failure(facts(condition(category=category)))
 
@@ -153,13 +158,19 @@ def test_a_disease_of_the_mother_is_not_the_patients(facts: TakeIn) -> None:
 
 
 def test_the_name_of_a_diagnosis_is_kept_as_the_record_words_it(facts: TakeIn) -> None:
-    [item] = failure(facts(condition(code=concept(ESKD, text="Kidney failure on HD", display="ESRD", system="http://snomed.info/sct"))))
+    [item] = failure(
+        facts(
+            condition(code=concept(ESKD, text="Kidney failure on HD", display="ESRD", system="http://snomed.info/sct"))
+        )
+    )
 
     assert "Kidney failure on HD" == item.display
 
 
 @pytest.mark.parametrize(
-    "members", [{"modifierExtension": [{"url": "http://x"}]}, {"implicitRules": "http://x"}], ids=lambda one: next(iter(one))
+    "members",
+    [{"modifierExtension": [{"url": "http://x"}]}, {"implicitRules": "http://x"}],
+    ids=lambda one: next(iter(one)),
 )
 def test_a_condition_that_may_mean_the_opposite_is_not_used(facts: TakeIn, members: Resource) -> None:
     found = facts(condition(**members))

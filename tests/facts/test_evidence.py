@@ -4,6 +4,7 @@ Three-valued logic: UNKNOWN is a verdict of its own, never a kind of NO.
 
 from __future__ import annotations
 
+import operator
 from decimal import Decimal
 
 import pytest
@@ -94,13 +95,7 @@ def test_a_verdict_about_a_bound_holds_for_every_value_it_allows(comparator: str
     An oracle that tries the values: YES and NO are promises, UNKNOWN is said only where both happen.
     """
     scale = [Decimal(twentieth) / 20 for twentieth in range(200)]
-    allowed = {
-        "": lambda value, bound: value == bound,
-        "<": lambda value, bound: value < bound,
-        "<=": lambda value, bound: value <= bound,
-        ">": lambda value, bound: value > bound,
-        ">=": lambda value, bound: value >= bound,
-    }[comparator]
+    allowed = {"": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[comparator]
     for bound in scale[20:180:2]:
         truths = {value > LIMIT or (or_equal and value == LIMIT) for value in scale if allowed(value, bound)}
         expected = UNKNOWN if len(truths) == 2 else YES if truths == {True} else NO

@@ -93,7 +93,9 @@ def test_a_diagnosis_that_does_not_count_is_not_kidney_failure(facts: TakeIn, me
     assert NO is fails(facts(condition(**members)))
 
 
-@pytest.mark.parametrize("code", ["302497006", "233575001", "34897002", PERITONEAL, "428648006", UNSPECIFIED, "108241001"])
+@pytest.mark.parametrize(
+    "code", ["302497006", "233575001", "34897002", PERITONEAL, "428648006", UNSPECIFIED, "108241001"]
+)
 def test_one_maintenance_dialysis_within_45_days_is_enough(facts: TakeIn, code: str) -> None:
     assert YES is fails(facts(procedure(code, days=2)))
 
@@ -158,7 +160,9 @@ def test_a_dialysis_that_did_not_take_place_on_a_known_day_does_not_count(facts:
         "acute injury excludes dialysis for failure",
     ],
 )
-def test_what_was_not_loaded_leaves_kidney_failure_open(facts: TakeIn, values: dict[str, Any], verdict: Verdict) -> None:
+def test_what_was_not_loaded_leaves_kidney_failure_open(
+    facts: TakeIn, values: dict[str, Any], verdict: Verdict
+) -> None:
     assert verdict is fails(facts(values=values))
 
 
@@ -305,7 +309,9 @@ def test_the_limit_of_the_egfr_can_be_told(facts: TakeIn) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [LEFT_OUT, FAILED, bundle(link=NEXT), bundle(egfr(62), link=NEXT)], ids=["absent", "failed", "page", "page, 62"]
+    "value",
+    [LEFT_OUT, FAILED, bundle(link=NEXT), bundle(egfr(62), link=NEXT)],
+    ids=["absent", "failed", "page", "page, 62"],
 )
 def test_an_egfr_that_was_not_loaded_leaves_advanced_disease_open(facts: TakeIn, value: Any) -> None:
     """

@@ -23,7 +23,14 @@ from tests.build import (
 )
 from tests.conftest import TakeIn
 
-NECROSIS, LIVEDO, ULCER, PAIN, NODULE, PURPURA = "95347000", "238772004", "46742003", "301364008", "95319004", "423902002"
+NECROSIS, LIVEDO, ULCER, PAIN, NODULE, PURPURA = (
+    "95347000",
+    "238772004",
+    "46742003",
+    "301364008",
+    "95319004",
+    "423902002",
+)
 PRESSURE, DIABETIC_FOOT, STASIS = "1163220007", "280137006", "402863005"
 NEXT = [{"relation": "next", "url": "http://x"}]
 
@@ -84,7 +91,9 @@ def test_a_lesion_counts_for_as_long_as_the_rule_says(facts: TakeIn, days: int, 
 
 
 @pytest.mark.parametrize(("days", "verdict"), [(200, YES), (366, NO)])
-def test_a_lesion_of_the_problem_list_counts_for_longer_if_the_rule_says_so(facts: TakeIn, days: int, verdict: Verdict) -> None:
+def test_a_lesion_of_the_problem_list_counts_for_longer_if_the_rule_says_so(
+    facts: TakeIn, days: int, verdict: Verdict
+) -> None:
     assert verdict is verdicts(facts(lesion(NECROSIS, days)), within=365)[0]
 
 
@@ -110,7 +119,9 @@ def test_a_diagnosis_of_one_encounter_counts_for_90_days_at_most(facts: TakeIn, 
     ],
     ids=str,
 )
-def test_a_lesion_whose_date_is_too_vague_is_neither_new_nor_old(facts: TakeIn, dated: Resource, verdict: Verdict) -> None:
+def test_a_lesion_whose_date_is_too_vague_is_neither_new_nor_old(
+    facts: TakeIn, dated: Resource, verdict: Verdict
+) -> None:
     assert verdict is verdicts(facts(lesion(NECROSIS, **dated)))[0]
 
 

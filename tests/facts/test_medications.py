@@ -46,7 +46,9 @@ def test_an_active_medication_counts(facts: TakeIn, build: Any) -> None:
     assert taken(facts(build()))
 
 
-@pytest.mark.parametrize("status", ["on-hold", "cancelled", "completed", "entered-in-error", "stopped", "draft", "unknown"])
+@pytest.mark.parametrize(
+    "status", ["on-hold", "cancelled", "completed", "entered-in-error", "stopped", "draft", "unknown"]
+)
 def test_a_request_of_any_other_status_does_not_count(facts: TakeIn, status: str) -> None:
     found = facts(prescription(status=status))
 
@@ -65,7 +67,9 @@ def test_a_status_that_is_missing_or_unknown_does_not_count(facts: TakeIn, statu
     assert not taken(facts(prescription(status=status), statement(status=status)))
 
 
-@pytest.mark.parametrize("intent", ["order", "original-order", "reflex-order", "filler-order", "instance-order", LEFT_OUT], ids=repr)
+@pytest.mark.parametrize(
+    "intent", ["order", "original-order", "reflex-order", "filler-order", "instance-order", LEFT_OUT], ids=repr
+)
 def test_an_order_counts(facts: TakeIn, intent: Any) -> None:
     assert taken(facts(prescription(intent=intent)))
 
@@ -113,7 +117,11 @@ def test_a_request_ends_with_its_period(facts: TakeIn, members: Resource, counts
 
 @pytest.mark.parametrize(
     ("period", "counts"),
-    [({"start": day(90), "end": day(2)}, False), ({"start": day(90)}, True), ({"start": day(90), "end": day(-9)}, True)],
+    [
+        ({"start": day(90), "end": day(2)}, False),
+        ({"start": day(90)}, True),
+        ({"start": day(90), "end": day(-9)}, True),
+    ],
     ids=str,
 )
 def test_a_statement_ends_with_its_period(facts: TakeIn, period: Resource, counts: bool) -> None:
@@ -273,7 +281,12 @@ def test_an_ingredient_counts_unless_its_route_is_local(facts: TakeIn, route: st
 def products(words: Any, concept_id: str) -> list[Any]:
     """Return the RxNorm products of a concept."""
     rows = words.indexes["medication"].exact.values()
-    return [row.match for several in rows for row in several if row.match.concept == concept_id and row.match.how == "product"]
+    return [
+        row.match
+        for several in rows
+        for row in several
+        if row.match.concept == concept_id and row.match.how == "product"
+    ]
 
 
 def test_every_product_counts_exactly_when_its_route_and_its_ingredients_allow(facts: TakeIn, words: Any) -> None:

@@ -196,7 +196,10 @@ def test_null_members_are_as_good_as_left_out(facts: TakeIn) -> None:
     [
         ({"effectiveDateTime": "2026-02-17T10:00:00Z"}, "2026-02-17"),
         ({"effectiveDateTime": LEFT_OUT, "effectiveInstant": "2026-02-17T10:00:00Z"}, "2026-02-17"),
-        ({"effectiveDateTime": LEFT_OUT, "effectivePeriod": {"start": "2026-02-15", "end": "2026-02-17"}}, "2026-02-17"),
+        (
+            {"effectiveDateTime": LEFT_OUT, "effectivePeriod": {"start": "2026-02-15", "end": "2026-02-17"}},
+            "2026-02-17",
+        ),
         ({"effectiveDateTime": LEFT_OUT, "effectivePeriod": {"start": "2026-02-15"}}, "2026-02-15"),
         ({"effectiveDateTime": LEFT_OUT, "effectivePeriod": {"end": "2026-02-17"}}, "2026-02-17"),
         ({"effectiveDateTime": LEFT_OUT, "issued": "2026-02-17T10:00:00Z"}, "2026-02-17"),
@@ -321,7 +324,11 @@ def test_a_component_that_fits_no_shape_does_not_hide_the_others(facts: TakeIn) 
 
 # --- specimens -------------------------------------------------------------------------------------------------------
 
-HEMOLYSED = {"resourceType": "Specimen", "id": "s", "condition": [concept("HEM", "http://terminology.hl7.org/CodeSystem/v2-0493")]}
+HEMOLYSED = {
+    "resourceType": "Specimen",
+    "id": "s",
+    "condition": [concept("HEM", "http://terminology.hl7.org/CodeSystem/v2-0493")],
+}
 
 
 @pytest.mark.parametrize(

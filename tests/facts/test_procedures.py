@@ -52,7 +52,9 @@ def test_a_procedure_of_unknown_status_is_set_aside(facts: TakeIn, status: Any) 
     ids=str,
 )
 def test_a_procedure_is_dated_by_its_end(facts: TakeIn, members: Resource, shown: str | None) -> None:
-    days = [item.when.day if item.when else None for item in facts(procedure(**members)).procedures.get("hemodialysis", ())]
+    days = [
+        item.when.day if item.when else None for item in facts(procedure(**members)).procedures.get("hemodialysis", ())
+    ]
 
     assert [shown] == days
 

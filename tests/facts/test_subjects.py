@@ -78,15 +78,15 @@ def test_a_site_may_name_further_bases_of_its_server(facts: TakeIn) -> None:
 
 
 def test_a_uuid_is_followed_to_the_patient_in_the_bundle(facts: TakeIn) -> None:
-    whole = bundle(entry(patient(), fullUrl=UUID), entry(observation(subject={"reference": UUID}), fullUrl="urn:uuid:1"))
+    whole = bundle(
+        entry(patient(), fullUrl=UUID), entry(observation(subject={"reference": UUID}), fullUrl="urn:uuid:1")
+    )
 
     assert 1 == count(facts(values={"observations": whole}))
 
 
 def test_the_patient_may_stand_under_another_key_than_what_refers_to_it(facts: TakeIn) -> None:
-    found = facts(
-        observation(subject={"reference": UUID}), values={"patient": bundle(entry(patient(), fullUrl=UUID))}
-    )
+    found = facts(observation(subject={"reference": UUID}), values={"patient": bundle(entry(patient(), fullUrl=UUID))})
 
     assert 1 == count(found)
 
@@ -240,7 +240,9 @@ def test_a_stranger_cannot_hide_behind_a_newer_version_of_the_same_id(facts: Tak
         facts(older, newer)
 
 
-@pytest.mark.parametrize("full_url", [f"Patient/{STRANGER}", f"{SERVER}/Patient/{STRANGER}", f"https://x/Patient/{STRANGER}"])
+@pytest.mark.parametrize(
+    "full_url", [f"Patient/{STRANGER}", f"{SERVER}/Patient/{STRANGER}", f"https://x/Patient/{STRANGER}"]
+)
 def test_a_full_url_cannot_make_another_patient_ours(facts: TakeIn, full_url: str) -> None:
     liar = entry(patient(), fullUrl=full_url)
 
@@ -283,7 +285,9 @@ def test_only_the_hooks_patient_can_name_merged_records(facts: TakeIn) -> None:
         facts(observation(subject=reference(STRANGER)), values={"patient": bundle(patient(), other)})
 
 
-@pytest.mark.parametrize("link", [None, 5, [5], [None], [{"other": 5, "type": "replaces"}], [{"type": "replaces"}]], ids=str)
+@pytest.mark.parametrize(
+    "link", [None, 5, [5], [None], [{"other": 5, "type": "replaces"}], [{"type": "replaces"}]], ids=str
+)
 def test_a_link_of_another_shape_merges_nothing(facts: TakeIn, link: Any) -> None:
     assert "female" == facts(values={"patient": patient(link=link)}).person.sex
 
@@ -320,7 +324,9 @@ def test_a_birth_date_is_as_precise_as_it_was_recorded(facts: TakeIn, written: s
     assert days == born.last - born.first + 1
 
 
-@pytest.mark.parametrize("members", [{"modifierExtension": [{"url": "http://x"}]}, {"implicitRules": "http://x"}], ids=str)
+@pytest.mark.parametrize(
+    "members", [{"modifierExtension": [{"url": "http://x"}]}, {"implicitRules": "http://x"}], ids=str
+)
 def test_a_patient_that_may_mean_the_opposite_tells_nothing(facts: TakeIn, members: Resource) -> None:
     found = facts(values={"patient": patient(**members)})
 

@@ -15,7 +15,18 @@ from tests.conftest import TakeIn
 
 @pytest.mark.parametrize(
     "unit",
-    ["mg/dL", "MG/DL", " mg/dl ", "mg / dL", "mg%", "mg/100 mL", "mg/100ML", "mg/deciliter", "mg{phosphate}/dL", "mg/dL{as P}"],
+    [
+        "mg/dL",
+        "MG/DL",
+        " mg/dl ",
+        "mg / dL",
+        "mg%",
+        "mg/100 mL",
+        "mg/100ML",
+        "mg/deciliter",
+        "mg{phosphate}/dL",
+        "mg/dL{as P}",
+    ],
 )
 def test_a_unit_that_stands_only_in_the_text_is_read_in_any_spelling(facts: TakeIn, unit: str) -> None:
     found = facts(observation(valueQuantity={"value": 7.1, "unit": unit}))
@@ -156,6 +167,9 @@ def test_results_in_two_units_stand_in_one_series(facts: TakeIn) -> None:
 
 
 def test_every_unit_a_test_can_be_in_is_one_that_records_can_spell(words: Any) -> None:
-    spelt = {analyte.id: [unit for unit in analyte.factors if words.units.canonical(unit) != unit] for analyte in words.analytes.values()}
+    spelt = {
+        analyte.id: [unit for unit in analyte.factors if words.units.canonical(unit) != unit]
+        for analyte in words.analytes.values()
+    }
 
     assert {} == {name: units for name, units in spelt.items() if units}

@@ -77,7 +77,10 @@ TIES: list[tuple[str, list[Resource], list[float]]] = [
         observation(value=6, days=5, status="amended"),
         observation(value=7, days=5),
     ], [5, 6, 7]),
-    ("then the later issue", [observation(value=7, days=5, issued=ago(4)), observation(value=6, days=5, issued=ago(3))], [6, 7]),
+    ("then the later issue", [
+        observation(value=7, days=5, issued=ago(4)),
+        observation(value=6, days=5, issued=ago(3)),
+    ], [6, 7]),
     ("then the later update", [
         observation(value=7, days=5, meta={"lastUpdated": ago(4)}),
         observation(value=6, days=5, meta={"lastUpdated": ago(3)}),
@@ -112,7 +115,10 @@ def test_results_are_in_one_order_whatever_order_they_come_in(
 
 @pytest.mark.parametrize(
     "retracted",
-    [condition(id="c", verificationStatus=verification("entered-in-error")), condition(id="c", verificationStatus=verification("refuted"))],
+    [
+        condition(id="c", verificationStatus=verification("entered-in-error")),
+        condition(id="c", verificationStatus=verification("refuted")),
+    ],
     ids=["entered in error", "refuted"],
 )
 def test_a_condition_that_was_withdrawn_is_withdrawn_in_any_order(facts: TakeIn, retracted: Resource) -> None:
@@ -146,7 +152,9 @@ def test_the_patient_is_read_in_their_newest_version(facts: TakeIn) -> None:
 
 
 def test_the_wording_of_a_diagnosis_does_not_depend_on_the_order(facts: TakeIn) -> None:
-    twice = [condition(concept("46177005", "http://snomed.info/sct", text), id=text) for text in ("ESRD", "Kidney failure")]
+    twice = [
+        condition(concept("46177005", "http://snomed.info/sct", text), id=text) for text in ("ESRD", "Kidney failure")
+    ]
 
     seen = {tuple(item.display for item in facts(*order).diagnoses["met-eskd"]) for order in permutations(twice)}
 

@@ -67,7 +67,7 @@ def test_a_planted_fault_breaks_its_contract(copy: Path, module: str, line: str,
 
     assert 0 != result.returncode
     verdict = next(row for row in result.stdout.splitlines() if row.startswith(broken))
-    assert verdict.endswith("BROKEN")
+    assert " BROKEN" in verdict
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 # While the house is being built from below, what needs the roof waits for it.
-with_roof = pytest.mark.skipif(not (PACKAGE / "cli.py").exists(), reason="the top floor is not built yet")
+with_roof = pytest.mark.skipif(not (PACKAGE / "cli").exists(), reason="the top floor is not built yet")
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:

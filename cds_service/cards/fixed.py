@@ -1,0 +1,79 @@
+"""What a card says of every patient: its source, sources, orders and reasons for declining. Made once per set of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from cds_service.cards import suggestions
+from cds_service.protocol.cards import Coding, Source
+from cds_service.rules.book import RuleBook
+from cds_service.rules.model import Outcome, Rule
+from cds_service.terminology import Terminology
+
+EXTENSION = "org.calcinosis-cds"
+TOPIC_SYSTEM = "https://calcinosis-cds.example/fhir/CodeSystem/rule"
+
+
+class Fixed(msgspec.Struct, frozen=True):
+    """
+    The parts of a card that depend on its rules only.
+
+    ``orders`` are the words and the ServiceRequest of each suggestion, ``ending`` stands below what the patient's
+    values say. ``rules`` keeps the rules alive: they are remembered by their identity.
+    """
+
+    rules: tuple[Rule, ...]
+    source: Source
+    orders: tuple[tuple[str, dict[str, Any]], ...]
+    override_reasons: list[Coding]
+    extension: dict[str, Any]
+    consults: tuple[str, ...]
+    ending: str
+
+
+def fixed(together: Sequence[Outcome], book: RuleBook) -> Fixed:
+    """Return what the card for these findings says of every patient."""
+    rules = tuple(outcome.rule for outcome in together)
+    return book.once(("card", *map(id, rules)), lambda: _fixed(rules, book.terminology))
+
+
+def _fixed(rules: tuple[Rule, ...], words: Terminology) -> Fixed:
+    offered = _distinct(name for rule in rules for name in rule.card.workup)
+    consulted = _distinct(name for rule in rules for name in rule.card.consults)
+    orders = [words.orders[name] for name in _distinct([*offered, *consulted])]
+    reasons = [
+        words.override_reasons[name]
+        for name in _distinct(name for rule in rules for name in rule.card.override_reasons)
+    ]
+    return Fixed(
+        rules,
+        Source(
+            f"Calcinosis CDS: {rules[0].evidence[0].cite}"[:140],
+            "",
+            Coding(rules[0].topic, TOPIC_SYSTEM, rules[0].title),
+        ),
+        tuple((order.say, suggestions.service_request(order, words.systems.uri(order.system))) for order in orders),
+        [Coding(reason.code, reason.system, reason.display) for reason in reasons],
+        {EXTENSION: {"rules": [{"id": rule.id, "version": rule.version, "verdict": "yes"} for rule in rules]}},
+        ("Consults: " + ", ".join(words.orders[name].name for name in consulted),) if consulted else (),
+        _ending(rules),
+    )
+
+
+def _ending(rules: Sequence[Rule]) -> str:
+    sources = "\n".join(f"- {line}" for line in _distinct(line for rule in rules for line in _sources(rule)))
+    versions = ", ".join(f"{rule.number} {rule.id} version {rule.version}" for rule in rules)
+    return f"**Sources**\n{sources}\n\nRule {versions}. Clinical judgement prevails."
+
+
+def _sources(rule: Rule) -> Iterator[str]:
+    for citation in rule.evidence:
+        strength = f", {citation.strength}" if citation.strength else ""
+        yield f"{citation.cite} ({citation.status}{strength})"
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

@@ -1,0 +1,72 @@
+"""
+Measurements as a clinician reads them: as reported, converted where that differs, with day and trend.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from cds_service.cards import numbers
+from cds_service.facts import calcium
+from cds_service.terminology import Terminology
+from tests.build import Resource, observation, quantity, token
+from tests.conftest import TakeIn
+
+
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [
+        (observation(value=7.1), "7.1 mg/dL"),
+        (observation(value=token("7.10")), "7.10 mg/dL"),
+        (observation(value=2.3, unit="mmol/L"), "2.3 mmol/L (7.1 mg/dL)"),
+        (observation(value=token("2.8645540033345416"), unit="mg/dL"), "2.86 mg/dL"),
+        (observation(valueQuantity=quantity(20, comparator=">")), ">20 mg/dL"),
+        (observation(valueQuantity=quantity(2, "mmol/L", comparator="<")), "<2 mmol/L (<6.2 mg/dL)"),
+        (observation(valueQuantity={"value": 7.1, "unit": "MG/DL"}), "7.1 MG/DL"),
+        (observation(valueQuantity=quantity(7.1, unit="mg/dL{as P}")), "7.1 mg/dL{as P}"),
+        (observation(value=token("1e1")), "10 mg/dL"),
+    ],
+    ids=[
+        "plain",
+        "as written",
+        "converted",
+        "machine's decimals",
+        "bound",
+        "bound converted",
+        "another spelling",
+        "annotation",
+        "exponent",
+    ],
+)
+def test_a_value_is_shown_as_reported_and_converted_where_that_differs(
+    facts: TakeIn, words: Terminology, result: Resource, shown: str
+) -> None:
+    [phosphate] = facts(result).measurements["phosphate"]
+
+    assert shown == numbers.value(words, phosphate)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(8.55, "8.6"), (8.54, "8.5"), (8.65, "8.7"), (9.0, "9.0")])
+def test_computed_values_are_rounded_half_up_for_display_only(
+    facts: TakeIn, words: Terminology, value: float, shown: str
+) -> None:
+    found = facts(observation("calcium-total", value), observation("albumin", 3.0))
+    [corrected] = calcium.corrected(found)
+    expected = f"{float(shown) + 0.8:.1f} mg/dL"
+
+    assert expected == numbers.value(words, corrected)
+
+
+def test_a_trend_shows_the_newest_value_and_the_two_before_it(facts: TakeIn, words: Terminology) -> None:
+    found = facts(*(observation(value=value, days=days) for value, days in ((7.1, 1), (6.5, 10), (6.0, 20), (5.0, 30))))
+
+    assert "7.1 mg/dL, 2026-02-28 (before: 6.5 mg/dL, 2026-02-19; 6.0 mg/dL, 2026-02-09)" == numbers.trend(
+        words, found.measurements["phosphate"]
+    )
+
+
+def test_a_unit_from_the_record_is_shown_harmless(facts: TakeIn, words: Terminology) -> None:
+    hostile = observation(valueQuantity=quantity(7.1, unit="mg/dL{<script>}"))
+    [phosphate] = facts(hostile).measurements["phosphate"]
+
+    assert not set("<>[]`") & set(numbers.value(words, phosphate))
