@@ -1,4 +1,4 @@
-"""Patient-view payloads: one dialysis patient, 12 Conditions and as many laboratory results as asked for; all synthetic."""
+"""Patient-view payloads: one dialysis patient, 12 Conditions, as many results as asked for; all synthetic."""
 
 from __future__ import annotations
 
@@ -74,9 +74,13 @@ def _observation(rng: random.Random, number: int, total: int) -> dict[str, Any]:
             "source": "urn:oid:1.2.840.114350.1.13.0.1.7.2.695071",
             "profile": ["http://hl7.org/fhir/us/core/StructureDefinition/us-core-observation-lab"],
         },
-        "identifier": [{"use": "official", "system": "urn:oid:1.2.840.114350.1.13.0.1.7.6.798268", "value": f"{number:08d}"}],
+        "identifier": [
+            {"use": "official", "system": "urn:oid:1.2.840.114350.1.13.0.1.7.6.798268", "value": f"{number:08d}"}
+        ],
         "status": "final",
-        "category": [_concept("http://terminology.hl7.org/CodeSystem/observation-category", "laboratory", "Laboratory")],
+        "category": [
+            _concept("http://terminology.hl7.org/CodeSystem/observation-category", "laboratory", "Laboratory")
+        ],
         "code": {
             "coding": [
                 {"system": "http://loinc.org", "code": code, "display": display},
@@ -92,8 +96,10 @@ def _observation(rng: random.Random, number: int, total: int) -> dict[str, Any]:
         "valueQuantity": {"value": value, **ucum},
         "interpretation": [_concept("http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation", flag, flag)],
         "specimen": {"reference": f"Specimen/sp-{number:05d}", "display": "Serum"},
-        "referenceRange": [{"low": {"value": low, **ucum}, "high": {"value": high, **ucum}, "text": f"{low} - {high} {unit}"}],
-    }  # fmt: skip
+        "referenceRange": [
+            {"low": {"value": low, **ucum}, "high": {"value": high, **ucum}, "text": f"{low} - {high} {unit}"}
+        ],
+    }
 
 
 def _concept(system: str, code: str, display: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -17,13 +17,15 @@ from cds_service.protocol.cards import Response
 from cds_service.protocol.request import HookRequest
 from cds_service.rules.book import RuleBook, ServiceRules
 from cds_service.rules.evaluation import evaluate
-from cds_service.rules.model import Outcome
+from cds_service.rules.model import Outcome, Rule, Values
 
+Asked = tuple[tuple[Rule, Values], ...]
+_EPOCH = date(1970, 1, 1).toordinal()
 DECEASED = "the patient is recorded as deceased"
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What every rule said. ``outcomes`` holds active rules, ``silent`` those in pilot, which are counted but not shown."""
+    """What every rule said: ``outcomes`` of active rules, ``silent`` those of rules in pilot (counted, not shown)."""
 
     facts: Facts
     outcomes: tuple[Outcome, ...]
@@ -44,20 +46,29 @@ def decide(facts: Facts, book: RuleBook, service: ServiceRules) -> Decision:
     """Ask every rule of a service. One rule that fails never silences another."""
     if facts.person.deceased:
         return Decision(facts, tuple(_not_for_the_dead(book, service, facts)))
-    day = day_of(facts)
-    asked = [
-        evaluate(rule, facts, book.values(rule, day)) for rule in service.rules if rule.status in ("active", "pilot")
-    ]
+    _, active, pilot = _in_force(book, service, day_of(facts))
     return Decision(
         facts,
-        tuple(one for one in asked if one.rule.status == "active"),
-        tuple(one for one in asked if one.rule.status == "pilot"),
+        tuple([evaluate(rule, facts, values) for rule, values in active]),
+        tuple([evaluate(rule, facts, values) for rule, values in pilot]),
     )
+
+
+def _in_force(book: RuleBook, service: ServiceRules, day: date) -> tuple[ServiceRules, Asked, Asked]:
+    """Return the active rules and those in pilot, with their thresholds of the day; made once a day."""
+
+    def make() -> tuple[ServiceRules, Asked, Asked]:
+        asked = [(rule, book.values(rule, day)) for rule in service.rules]
+        active, pilot = (tuple(one for one in asked if one[0].status == status) for status in ("active", "pilot"))
+        return service, active, pilot
+
+    # A service is known by its identity, so it has to live as long as what is remembered of it.
+    return book.once(("in force", id(service), day), make)
 
 
 def day_of(facts: Facts) -> date:
     """Return the calendar day (UTC) that thresholds are looked up on."""
-    return datetime.fromtimestamp(facts.now, UTC).date()
+    return date.fromordinal(_EPOCH + facts.today)
 
 
 def _not_for_the_dead(book: RuleBook, service: ServiceRules, facts: Facts) -> list[Outcome]:

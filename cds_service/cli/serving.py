@@ -37,11 +37,13 @@ def serve(host: str, port: int, workers: int, threads: int, content: Path | None
     """
     from cds_service.cli.server import Server
     from cds_service.web import create_app, logs
+    from cds_service.web.tuning import settle
 
     chosen = settings(content, site)
     chosen.check_address(host)
     app = create_app(chosen, book=book_of(chosen))
     logs.set_up()
+    settle()
     listening = listen(host, port)
     said = _banner(listening, chosen.auth, app.extensions["cds"].shelf.book)
     if chosen.auth == "jwt":

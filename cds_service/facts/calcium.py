@@ -35,20 +35,27 @@ def corrected(facts: Facts) -> Sequence[Measurement]:
 
     Where the laboratory reported a corrected value that is not older than the total, that one comes first.
     """
+    return facts.once(CORRECTED, lambda: _corrected(facts))
+
+
+def _corrected(facts: Facts) -> Lazy:
     given = [facts.measurements.get(name, ()) for name in ("calcium-corrected", "calcium-total", "albumin")]
-    return facts.once(CORRECTED, lambda: Lazy(_corrected(*given)))
+    return Lazy(_merged(*given) if given[0] else _computed_from(*given[1:]))
 
 
-def _corrected(
+# The facts themselves stay out of these generators: they live in their memo, and would keep them alive in a circle.
+def _computed_from(totals: Sequence[Measurement], albumins: Sequence[Measurement]) -> Iterator[Measurement]:
+    return (_correct(total, albumins) for total in totals)
+
+
+def _merged(
     reported: Sequence[Measurement], totals: Sequence[Measurement], albumins: Sequence[Measurement]
 ) -> Iterator[Measurement]:
-    # The facts themselves stay out of this generator: it lives in their memo, and would keep them alive in a circle.
     ready = (
         msgspec.structs.replace(one, analyte=CORRECTED, notes=(*one.notes, "corrected by the laboratory"), parts=(one,))
         for one in reported
     )
-    computed = (_correct(total, albumins) for total in totals)
-    return merge(ready, computed, key=lambda one: one.when.end, reverse=True)
+    return merge(ready, _computed_from(totals, albumins), key=lambda one: one.when.end, reverse=True)
 
 
 def _correct(total: Measurement, albumins: Sequence[Measurement]) -> Measurement:
@@ -83,19 +90,28 @@ def product(facts: Facts, window_hours: int) -> Sequence[Measurement]:
     return facts.once((PRODUCT, window_hours), lambda: _product(facts, window_hours))
 
 
-def _product(facts: Facts, window_hours: int) -> tuple[Measurement, ...]:
+def _product(facts: Facts, window_hours: int) -> Sequence[Measurement]:
     calciums, phosphates = corrected(facts), facts.measurements.get("phosphate", ())
     window = window_hours * HOUR
     newest = _multiply(phosphates[0], calciums, window) if phosphates else None
     if newest:
-        earlier = (_multiply(phosphate, calciums, window) for phosphate in phosphates[1:3])
-        return (newest, *(pair for pair in earlier if pair))
+        return Lazy(_products(newest, phosphates, calciums, window))
     return tuple(
         msgspec.structs.replace(
             result, analyte=PRODUCT, notes=(*result.notes, "product reported by the laboratory"), parts=(result,)
         )
         for result in facts.measurements.get("cap-product", ())
     )
+
+
+def _products(
+    newest: Measurement, phosphates: Sequence[Measurement], calciums: Sequence[Measurement], window: float
+) -> Iterator[Measurement]:
+    yield newest
+    for phosphate in phosphates[1:3]:
+        earlier = _multiply(phosphate, calciums, window)
+        if earlier:
+            yield earlier
 
 
 def _multiply(phosphate: Measurement, calciums: Sequence[Measurement], window: float) -> Measurement | None:
@@ -135,13 +151,14 @@ def nearest(results: Sequence[Measurement], to: Measurement, window: float) -> M
 
     ``results`` are newest first, so that the search ends where they grow too old.
     """
-    best: Measurement | None = None
+    best, least = None, float("inf")
     for result in results:
         if to.when.start - result.when.end > window:
             break
-        if best is None or apart(result.when, to.when) < apart(best.when, to.when):
-            best = result
-    return best if best is not None and apart(best.when, to.when) <= window else None
+        distance = apart(result.when, to.when)
+        if distance < least:
+            best, least = result, distance
+    return best if least <= window else None
 
 
 def _turned(albumin: Measurement) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from enum import Enum
 
@@ -31,15 +31,32 @@ class Judgement(msgspec.Struct, frozen=True):
     A verdict with its reason: one line of the evidence trail, and the lines below it.
 
     ``items`` are the facts it rests on, ``missing`` names what would have to be known to decide an UNKNOWN,
-    ``absent`` names a measurement whose absence is itself the finding.
+    ``absent`` names a measurement whose absence is itself the finding. ``wording`` is the line, or a function that
+    words it: most lines of most trails are never read.
     """
 
     verdict: Verdict
-    label: str
+    wording: str | Callable[[], str]
     children: tuple[Judgement, ...] = ()
     items: tuple[Item, ...] = ()
     missing: tuple[str, ...] = ()
     absent: str = ""
+
+    @property
+    def label(self) -> str:
+        """Say in one line what was judged and what was found; worded when it is first asked for."""
+        if isinstance(self.wording, str):
+            return self.wording
+        label = self.wording()
+        msgspec.structs.force_setattr(self, "wording", label)
+        return label
+
+    def say(self) -> None:
+        """Word every line that a card may quote."""
+        if self.verdict is YES:
+            _ = self.label
+            for child in self.children:
+                child.say()
 
     def walk(self) -> Iterator[Judgement]:
         """Yield this judgement and all below it."""
@@ -85,8 +102,12 @@ def some(label: str, children: tuple[Judgement, ...]) -> Judgement:
 
 def opposite(child: Judgement) -> Judgement:
     """The opposite; the opposite of UNKNOWN is UNKNOWN."""
-    verdict = {YES: NO, NO: YES, UNKNOWN: UNKNOWN}[child.verdict]
-    return Judgement(verdict, "not", (child,), missing=child.missing)
+    return Judgement(turned(child.verdict), "not", (child,), missing=child.missing)
+
+
+def turned(verdict: Verdict) -> Verdict:
+    """Return the opposite verdict."""
+    return NO if verdict is YES else YES if verdict is NO else UNKNOWN
 
 
 def count(label: str, children: tuple[Judgement, ...], needed: int) -> Judgement:
@@ -125,7 +146,7 @@ def above(result: Measurement, limit: Decimal, *, or_equal: bool = False) -> Ver
 
 def below(result: Measurement, limit: Decimal, *, or_equal: bool = False) -> Verdict:
     """Say whether a result lies below a limit: the exact opposite of being above it."""
-    return {YES: NO, NO: YES, UNKNOWN: UNKNOWN}[above(result, limit, or_equal=not or_equal)]
+    return turned(above(result, limit, or_equal=not or_equal))
 
 
 def within_days(when: When | None, today: int, days: int) -> Verdict:

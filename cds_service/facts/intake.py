@@ -10,7 +10,7 @@ import msgspec
 from cds_service.errors import WrongPatient
 from cds_service.facts import bundles, conditions, medications, model, observations, procedures
 from cds_service.facts.bundles import KIND_OF, Found, Value
-from cds_service.facts.dates import parse
+from cds_service.facts.dates import DAY, parse
 from cds_service.facts.horizon import oldest_day
 from cds_service.facts.identity import OURS, STRANGER, Identity
 from cds_service.facts.model import Diagnosis, Facts, Medication, Person, Procedure, SetAside
@@ -270,6 +270,7 @@ def _facts(pile: _Pile, desk: Desk, states: dict[str, State], horizons: dict[str
         unusable=tuple(pile.aside),
         seen=desk.seen,
         memo={},
+        today=int(desk.now // DAY),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 from cds_service.facts.dates import DAY
 from cds_service.facts.evidence import (
@@ -17,6 +18,7 @@ from cds_service.facts.evidence import (
     below,
     every,
     some,
+    turned,
     within_days,
 )
 from cds_service.facts.model import CONDITIONS, LABS, PROCEDURES, Diagnosis, Facts, Medication, Procedure
@@ -32,29 +34,36 @@ GRAFT_WORKS_FROM, EGFR_DAYS = Decimal(15), 365
 
 def active(facts: Facts, *concepts: str) -> tuple[Diagnosis, ...]:
     """Return the active diagnoses of any of these concepts."""
-    return tuple(item for concept in concepts for item in facts.diagnoses.get(concept, ()) if item.active)
+    known = facts.diagnoses
+    return tuple([item for concept in concepts if concept in known for item in known[concept] if item.active])
 
 
 def procedures(facts: Facts, *concepts: str) -> tuple[Procedure, ...]:
     """Return the procedures of any of these concepts."""
-    return tuple(item for concept in concepts for item in facts.procedures.get(concept, ()))
+    known = facts.procedures
+    return tuple([item for concept in concepts if concept in known for item in known[concept]])
 
 
 def presence(facts: Facts, label: str, found: Iterable[Item], *kinds: str, days: int | None = None) -> Judgement:
     """YES where something was found; else NO if the kinds of data were loaded completely, else UNKNOWN."""
     items = tuple(found)
     if items:
-        return Judgement(YES, f"{label}: {describe(items[0])}", items=items[:3])
-    gaps = tuple(kind for kind in kinds if not facts.covers(kind, days))
-    return (
-        Judgement(UNKNOWN, f"{label}: not known, {_why(facts, gaps)}", missing=gaps)
-        if gaps
-        else Judgement(NO, f"{label}: none on record")
-    )
+        return Judgement(YES, lambda: f"{label}: {describe(items[0])}", items=items[:3])
+    gaps = tuple([kind for kind in kinds if not facts.covers(kind, days)])
+    if not gaps:
+        return absence(f"{label}: none on record")
+    states = facts.states
+    return Judgement(UNKNOWN, lambda: f"{label}: not known, {_why(states, gaps)}", missing=gaps)
 
 
-def _why(facts: Facts, gaps: tuple[str, ...]) -> str:
-    return "; ".join(f"{kind} {_STATES[facts.state(kind)]}" for kind in gaps)
+@lru_cache(maxsize=4096)
+def absence(label: str) -> Judgement:
+    """Return the NO that rests on nothing: for one label it is always the same, and most clauses end with it."""
+    return Judgement(NO, label)
+
+
+def _why(states: Mapping[str, State], gaps: tuple[str, ...]) -> str:
+    return "; ".join(f"{kind} {_STATES[states.get(kind, State.ABSENT)]}" for kind in gaps)
 
 
 _STATES = {
@@ -113,8 +122,9 @@ def _failure(facts: Facts) -> Judgement:
 
 
 def _negated(judgement: Judgement) -> Judgement:
-    verdict = {YES: NO, NO: YES, UNKNOWN: UNKNOWN}[judgement.verdict]
-    return Judgement(verdict, f"no {judgement.label}", items=judgement.items, missing=judgement.missing)
+    return Judgement(
+        turned(judgement.verdict), lambda: f"no {judgement.label}", items=judgement.items, missing=judgement.missing
+    )
 
 
 def _less(either: Verdict, works: Verdict) -> Verdict:
@@ -134,8 +144,8 @@ def transplant_works(facts: Facts) -> Judgement:
     """
     grafts: tuple[Diagnosis | Procedure, ...] = (*active(facts, "ktx"), *procedures(facts, "ktx-proc", "ktx"))
     if not grafts:
-        return Judgement(NO, "working kidney transplant: no transplant on record")
-    found = Judgement(YES, f"kidney transplant: {describe(grafts[0])}", items=grafts[:2])
+        return absence("working kidney transplant: no transplant on record")
+    found = Judgement(YES, lambda: f"kidney transplant: {describe(grafts[0])}", items=grafts[:2])
     failed = active(facts, "ktx-fail")
     if failed:
         return Judgement(NO, f"working kidney transplant: it failed, {describe(failed[0])}", (found,), items=failed[:1])
@@ -210,7 +220,7 @@ def _low_egfr(facts: Facts, limit: Decimal) -> Judgement:
         verdict = below(results[0], limit)
         return Judgement(
             verdict,
-            f"newest eGFR {results[0].comparator}{results[0].value} (limit {limit}), {results[0].when.day}",
+            lambda: f"newest eGFR {results[0].comparator}{results[0].value} (limit {limit}), {results[0].when.day}",
             items=(results[0],),
             missing=("egfr",) if verdict is UNKNOWN else (),
         )

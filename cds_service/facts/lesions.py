@@ -7,12 +7,38 @@ themselves; nodules and purpura are so when the skin hurts; an explained ulcer, 
 
 from __future__ import annotations
 
-from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, Verdict, every, some, within_days
-from cds_service.facts.kidney import active, describe
-from cds_service.facts.model import CONDITIONS, Diagnosis, Facts
+from functools import lru_cache, wraps
+from typing import Protocol
+
+from cds_service.facts.evidence import UNKNOWN, YES, Judgement, Verdict, every, some, within_days
+from cds_service.facts.kidney import absence, active, describe
+from cds_service.facts.model import CONDITIONS, Diagnosis, Facts, Person
+from cds_service.protocol.prefetch import State
 
 # KNOWLEDGE 2.3: a diagnosis of one encounter that is older than this is no lesion of today.
 ENCOUNTER_DAYS = 90
+CONCEPTS = ("les-strong", "les-ulcer", "les-pain", "les-nodule", "les-purpura", "les-explained")
+_NO_LESIONS = Facts(now=0, person=Person(), states={CONDITIONS: State.EMPTY})
+
+
+class Judge(Protocol):
+    """A judgement about lesions of the last so many days."""
+
+    def __call__(self, facts: Facts, *, within: int) -> Judgement:
+        """Judge."""
+
+
+def _none_for_most(judge: Judge) -> Judge:
+    """Judge patients without any lesion, which are most, once for all of them: their whole trail is the same."""
+    nothing = lru_cache(maxsize=64)(lambda within: judge(_NO_LESIONS, within=within))
+
+    @wraps(judge)
+    def judged(facts: Facts, *, within: int) -> Judgement:
+        if facts.covers(CONDITIONS, None) and facts.diagnoses.keys().isdisjoint(CONCEPTS):
+            return nothing(within)
+        return judge(facts, within=within)
+
+    return judged
 
 
 def of_class(facts: Facts, label: str, concept: str, within: int) -> Judgement:
@@ -21,7 +47,7 @@ def of_class(facts: Facts, label: str, concept: str, within: int) -> Judgement:
     recent = [(lesion, _recent(lesion, facts, within)) for lesion in lesions]
     sure = tuple(lesion for lesion, verdict in recent if verdict is YES)
     if sure:
-        return Judgement(YES, f"{label}: {describe(sure[0])}", items=sure[:3])
+        return Judgement(YES, lambda: f"{label}: {describe(sure[0])}", items=sure[:3])
     if any(verdict is UNKNOWN for _, verdict in recent):
         return Judgement(
             UNKNOWN,
@@ -30,18 +56,20 @@ def of_class(facts: Facts, label: str, concept: str, within: int) -> Judgement:
         )
     if not facts.state(CONDITIONS).conclusive:
         return Judgement(UNKNOWN, f"{label}: conditions are not known", missing=(CONDITIONS,))
-    return Judgement(NO, f"{label}: none recorded within {within} days")
+    return absence(f"{label}: none recorded within {within} days")
 
 
 def _recent(lesion: Diagnosis, facts: Facts, within: int) -> Verdict:
     return within_days(lesion.when, facts.today, min(within, ENCOUNTER_DAYS) if lesion.encounter else within)
 
 
+@_none_for_most
 def ischemic(facts: Facts, *, within: int) -> Judgement:
     """Judge whether there is a lesion of class S: necrosis, gangrene, livedo or an ischemic ulcer."""
     return of_class(facts, "ischemic lesion or necrosis", "les-strong", within)
 
 
+@_none_for_most
 def suspicious(facts: Facts, *, within: int) -> Judgement:
     """Judge whether there is a lesion that suggests calciphylaxis in kidney failure."""
     return some(
@@ -66,6 +94,7 @@ def suspicious(facts: Facts, *, within: int) -> Judgement:
     )
 
 
+@_none_for_most
 def ischemic_or_ulcer(facts: Facts, *, within: int) -> Judgement:
     """Judge whether there is a lesion of class S or an ulcer without another explanation."""
     return some(
@@ -73,11 +102,13 @@ def ischemic_or_ulcer(facts: Facts, *, within: int) -> Judgement:
     )
 
 
+@_none_for_most
 def explained_ulcer(facts: Facts, *, within: int) -> Judgement:
     """Judge whether there is an ulcer with another explanation: pressure, diabetic foot, venous stasis."""
     return of_class(facts, "ulcer with another explanation", "les-explained", within)
 
 
+@_none_for_most
 def to_review(facts: Facts, *, within: int) -> Judgement:
     """Judge whether there is any lesion that deserves a look in kidney failure."""
     return some(

@@ -91,7 +91,7 @@ def read(record: Record, desk: Desk) -> Iterator[Medication | SetAside]:
         if why:
             yield SetAside(kind, why, match.concept, _when(record))
         else:
-            name = display_of(bytes(code)) or desk.reader.terminology.label(match.concept)
+            name = meaning.display or desk.reader.terminology.label(match.concept)
             yield Medication(match.concept, match.system, match.code, match.how, name, route, _when(record))
 
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cds_service.facts.dates import DAY, When
-from cds_service.protocol.prefetch import State
+from cds_service.facts.dates import When
+from cds_service.protocol.prefetch import CONCLUSIVE, State
 
 T = TypeVar("T")
 PATIENT, LABS, CONDITIONS, MEDICATIONS, STATEMENTS, PROCEDURES = KINDS = (
@@ -107,9 +107,9 @@ class Facts(msgspec.Struct, frozen=True):
     """
     Everything known about one patient at one moment.
 
-    ``now`` is in seconds since 1970 (UTC). Every tuple is newest first. ``seen`` counts the codes that were met and
-    mean nothing here, as (kind, system, code). ``horizons`` say up to which day a page
-    that was cut off is complete. ``memo`` holds what was already derived from these facts.
+    ``now`` is in seconds since 1970 (UTC), ``today`` its calendar day counted from 1970-01-01. Every tuple is newest
+    first. ``seen`` counts the codes that were met and mean nothing here, as (kind, system, code). ``horizons`` say up
+    to which day a page that was cut off is complete. ``memo`` holds what was already derived from these facts.
     """
 
     now: float
@@ -123,6 +123,7 @@ class Facts(msgspec.Struct, frozen=True):
     unusable: tuple[SetAside, ...] = ()
     seen: dict[tuple[str, str, str], int] = {}
     memo: dict[Any, Any] = {}
+    today: int = 0
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return what ``compute`` makes of these facts, computing it once however many rules ask."""
@@ -144,20 +145,15 @@ class Facts(msgspec.Struct, frozen=True):
 
     def newest_aside(self, *tests: str) -> SetAside | None:
         """Return the newest result of these tests that was set aside, if it is newer than every usable one."""
-        newest = [getattr(self.measurements.get(test), "newest_aside", None) for test in tests]
-        asides = [aside for ask in newest if ask and (aside := ask())]
-        usable = [series[0].rank for test in tests if (series := self.measurements.get(test, ()))]
-        best = max(asides, key=lambda aside: aside.rank, default=None)
+        asked = [series for test in tests if (series := self.measurements.get(test)) is not None]
+        usable = [series[0].rank for series in asked if series]
+        asides = [aside for series in asked for aside in getattr(series, "asides", ())]
+        best = max(asides, key=lambda aside: aside.rank, default=None) if asides else None
         return best if best and all(best.rank > rank for rank in usable) else None
-
-    @property
-    def today(self) -> int:
-        """The calendar day (UTC), counted from 1970-01-01."""
-        return int(self.now // DAY)
 
     def covers(self, kind: str, days: int | None) -> bool:
         """Say whether something of the last so many days that was not found is really not there (None: ever)."""
-        if self.state(kind).conclusive:
+        if self.states.get(kind) in CONCLUSIVE:
             return True
         horizon = self.horizons.get(kind)
         return horizon is not None and days is not None and self.today - horizon > days

@@ -8,7 +8,7 @@ from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse, span
 from cds_service.facts.model import Procedure, SetAside
 from cds_service.facts.records import Record
-from cds_service.facts.shared import Desk, display_of
+from cds_service.facts.shared import Desk
 
 CARRIED_OUT = frozenset({"completed", "in-progress"})
 # KNOWLEDGE 2.3: continuous or emergency dialysis is never maintenance dialysis, by whatever broader code it goes too.
@@ -27,7 +27,7 @@ def read(record: Record, desk: Desk) -> Iterator[Procedure | SetAside]:
         if reason:
             yield SetAside(model.PROCEDURES, reason, match.concept, when)
         else:
-            name = display_of(bytes(record.code)) or desk.reader.terminology.label(match.concept)
+            name = meaning.display or desk.reader.terminology.label(match.concept)
             yield Procedure(match.concept, match.system, match.code, match.how, name, when)
 
 

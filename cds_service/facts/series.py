@@ -8,7 +8,8 @@ they are asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
+from operator import gt
 from typing import Any, overload
 
 from cds_service.facts.dates import When, parse, span
@@ -26,27 +27,26 @@ class Lazy(Sequence[Measurement]):
         self._source = iter(source)
         self._taken: list[Measurement] = []
 
-    def _take(self, wanted: int) -> None:
-        while len(self._taken) < wanted:
+    def _take(self, wanted: int) -> bool:
+        """Take so many, and say whether there are so many."""
+        taken = self._taken
+        while len(taken) < wanted:
             following = next(self._source, None)
             if following is None:
-                return
-            self._taken.append(following)
+                return False
+            taken.append(following)
+        return True
 
     def __iter__(self) -> Iterator[Measurement]:
         """Yield the measurements, newest first."""
-        place = 0
-        while True:
-            self._take(place + 1)
-            if place >= len(self._taken):
-                return
-            yield self._taken[place]
+        taken, place = self._taken, 0
+        while place < len(taken) or self._take(place + 1):
+            yield taken[place]
             place += 1
 
     def __bool__(self) -> bool:
         """Say whether there is any measurement."""
-        self._take(1)
-        return bool(self._taken)
+        return bool(self._taken) or self._take(1)
 
     def __len__(self) -> int:
         """Count the measurements (reads all of them)."""
@@ -77,18 +77,16 @@ class Series(Lazy):
         self.asides: list[SetAside] = []
         super().__init__(_measurements(waiting, read, self.asides))
 
-    def newest_aside(self) -> SetAside | None:
-        """Return the newest result that was set aside, if it is newer than every usable one; else None."""
-        usable = self[0] if self else None
-        newest = max(self.asides, key=lambda aside: aside.rank, default=None)
-        return newest if newest and (usable is None or newest.rank > usable.rank) else None
-
 
 def _measurements(waiting: list[Waiting], read: Read, asides: list[SetAside]) -> Iterator[Measurement]:
     for together in _by_time(waiting):
-        found = [read(lab, part) for lab, part in together]
-        asides += [one for one in found if isinstance(one, SetAside)]
-        usable = [one for one in found if isinstance(one, Measurement)]
+        usable: list[Measurement] = []
+        for lab, part in together:
+            one = read(lab, part)
+            if isinstance(one, Measurement):
+                usable.append(one)
+            else:
+                asides.append(one)
         yield from usable if len(usable) < 2 else _settled(usable)
 
 
@@ -119,20 +117,20 @@ def _by_time(waiting: list[Waiting]) -> Iterator[Sequence[Waiting]]:
     keys: Sequence[Any] = [lab.effectiveDateTime or "" for lab, _ in waiting]
     if not _comparable(keys):
         keys = [_end(lab) for lab, _ in waiting]
-    order = sorted(range(len(keys)), key=keys.__getitem__, reverse=True)
-    if len(set(keys)) == len(keys):
-        for place in order:
-            yield (waiting[place],)
+    if all(map(gt, keys, islice(keys, 1, None))):
+        # Newest first already, each at its own time: servers sort so when they are asked to, and ours are.
+        for one in waiting:
+            yield (one,)
         return
+    order = sorted(range(len(keys)), key=keys.__getitem__, reverse=True)
     for _, places in groupby(order, key=keys.__getitem__):
         yield [waiting[place] for place in places]
 
 
 def _comparable(texts: Sequence[str]) -> bool:
-    """Say whether the texts sort as the moments they mean: same length, same zone, to the second."""
-    first = texts[0]
-    length, zone = len(first), first[19:]
-    return length >= 20 and all(len(text) == length and text[19:] == zone for text in texts)
+    """Say whether the texts sort as the moments they mean: all end in the same way after the second, with a zone."""
+    endings = {text[19:] for text in texts}
+    return len(endings) == 1 and "" not in endings
 
 
 def _end(lab: Lab) -> float:

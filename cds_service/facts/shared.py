@@ -40,7 +40,8 @@ class Reader:
 
         def read(raw: bytes) -> Meaning:
             codings, text = codings_of(raw)
-            return read_meaning(index, systems, codings, text)
+            meaning = read_meaning(index, systems, codings, text)
+            return msgspec.structs.replace(meaning, display=_spoken(codings, text))
 
         return Remembered(read, {})
 
@@ -117,5 +118,8 @@ def _one_coding(raw: Raw) -> Coding | None:
 
 def display_of(raw: bytes) -> str:
     """Return the words a record uses for a code: its text, or the display of its first coding that has one."""
-    codings, text = codings_of(raw)
+    return _spoken(*codings_of(raw))
+
+
+def _spoken(codings: list[Coding], text: str | None) -> str:
     return text or next((coding.display for coding in codings if coding.display), "")

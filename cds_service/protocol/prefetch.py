@@ -22,9 +22,12 @@ class State(Enum):
     @property
     def conclusive(self) -> bool:
         """Say whether something that was not found is really not there."""
-        return self in (State.EMPTY, State.COMPLETE)
+        return self in CONCLUSIVE
 
     @property
     def loaded(self) -> bool:
         """Say whether anything was loaded at all."""
         return self in (State.EMPTY, State.COMPLETE, State.TRUNCATED)
+
+
+CONCLUSIVE = (State.EMPTY, State.COMPLETE)

@@ -67,18 +67,19 @@ def _joined(node: Mapping, word: str, scope: Scope) -> Clause:
         return _enough(node[word], scope)
     parts = _parts(node[word], scope, node.lines[word])
     if word == "any":
-        return lambda facts, values: some("any of", tuple(part(facts, values) for part in parts))
-    return lambda facts, values: every("all of", _until_no(parts, facts, values))
+        return lambda facts, values: some("any of", tuple([part(facts, values) for part in parts]))
+    return lambda facts, values: _all(parts, facts, values)
 
 
-def _until_no(parts: tuple[Clause, ...], facts: Facts, values: Values) -> tuple[Judgement, ...]:
+def _all(parts: tuple[Clause, ...], facts: Facts, values: Values) -> Judgement:
     """Judge clause after clause until one says NO: that decides, and the trail ends with it."""
     judged: list[Judgement] = []
     for part in parts:
-        judged.append(part(facts, values))
-        if judged[-1].verdict is NO:
-            break
-    return tuple(judged)
+        one = part(facts, values)
+        judged.append(one)
+        if one.verdict is NO:
+            return Judgement(NO, "all of", tuple(judged))
+    return every("all of", tuple(judged))
 
 
 def _enough(node: Mapping, scope: Scope) -> Clause:

@@ -14,8 +14,9 @@ def evaluate(rule: Rule, facts: Facts, values: Values) -> Outcome:
     A rule that breaks is UNKNOWN and says so: one rule that fails never silences another (HOUSE.md, invariant 6).
     """
     try:
-        judgement = rule.evaluate(facts, values)
+        judgement = rule.when(facts, values)
         urgency = _urgency(rule, judgement, facts, values) if judgement.verdict is YES else ("", ())
+        judgement.say()  # Here, where a wording that fails is the failure of this rule alone.
     except Exception as failure:  # noqa: BLE001 - whatever a rule raises must not reach its neighbours
         name = type(failure).__name__
         return Outcome(rule, Judgement(UNKNOWN, f"{rule.title}: the rule itself failed ({name})"), values, failed=name)

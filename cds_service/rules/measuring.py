@@ -10,10 +10,11 @@ import msgspec
 from cds_service.facts import derived
 from cds_service.facts.derived import COMPUTED
 from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, Verdict, above, below, within_days
-from cds_service.facts.model import LABS, Facts, Measurement
+from cds_service.facts.kidney import absence
+from cds_service.facts.model import LABS, Facts, Measurement, SetAside
 from cds_service.facts.observations import UNUSABLE_NUMBER, words_for
 from cds_service.facts.series import recent
-from cds_service.rules.model import Clause, Values
+from cds_service.rules.model import Clause, Values, kept
 from cds_service.rules.scope import Scope
 from cds_service.schemas.strict_yaml import Mapping
 from cds_service.terminology import Terminology
@@ -55,12 +56,18 @@ class _Asked(msgspec.Struct, frozen=True):
     days: int | None
     limits: tuple[tuple[str, Decimal], ...]
     unit: str
+    window: int | None
 
     @property
     def wording(self) -> str:
         """Say the whole question: "latest Phosphate within 90 days above 5.5 mg/dL"."""
         limits = " and ".join(f"{LIMITS[key]} {limit} {self.unit}" for key, limit in self.limits)
         return f"{self.label} {limits}".strip()
+
+    @property
+    def needs_all(self) -> bool:
+        """Say whether every result must meet a limit, not just one."""
+        return any(key not in _ONE_SUFFICES[self.word] for key, _ in self.limits)
 
 
 def _picked(clause: Mapping, scope: Scope, word: str) -> Clause:
@@ -70,17 +77,22 @@ def _picked(clause: Mapping, scope: Scope, word: str) -> Clause:
     within = scope.threshold(clause, "within", "days") if "within" in clause else None
     window = _pair_window(clause, word, name, scope)
 
-    def judge(facts: Facts, values: Values) -> Judgement:
-        results = derived.series(facts, name, int(values[window]) if window else None)
+    @kept
+    def ask(values: Values) -> _Asked:
         days = int(values[within]) if within else None
-        asked = _Asked(
+        return _Asked(
             word,
             name,
             f"{shown} within {days} days" if days is not None else shown,
             days,
             tuple((key, Decimal(values[limit])) for key, limit in limits),
             unit,
+            int(values[window]) if window else None,
         )
+
+    def judge(facts: Facts, values: Values) -> Judgement:
+        asked = ask(values)
+        results = derived.series(facts, name, asked.window)
         return _judge(facts, asked, results[:1] if word == "latest" else results)
 
     return judge
@@ -111,11 +123,12 @@ def _judge(facts: Facts, asked: _Asked, results: Sequence[Measurement]) -> Judge
         return _none_usable(facts, asked.label, asked.name, results, asked.days)
     verdicts = [_over(asked.word, found, key, limit) for key, limit in asked.limits]
     verdict = NO if NO in verdicts else UNKNOWN if UNKNOWN in verdicts else YES
-    chosen = _telling(asked, found)
-    label = f"{asked.wording}: {show(chosen)}"
-    if (verdict is NO or _needs_all(asked)) and not _all_known(facts, asked):
-        label, verdict = f"{label}, but more results exist than were sent", UNKNOWN
-    return Judgement(verdict, label, items=(chosen,), missing=(asked.name,) if verdict is UNKNOWN else ())
+    chosen = found[0] if len(found) == 1 else _telling(asked, found)
+    more = ""
+    if (verdict is NO or asked.needs_all) and not _all_known(facts, asked):
+        more, verdict = ", but more results exist than were sent", UNKNOWN
+    missing = (asked.name,) if verdict is UNKNOWN else ()
+    return Judgement(verdict, lambda: f"{asked.wording}: {show(chosen)}{more}", items=(chosen,), missing=missing)
 
 
 def _all_known(facts: Facts, asked: _Asked) -> bool:
@@ -127,12 +140,8 @@ def _all_known(facts: Facts, asked: _Asked) -> bool:
 _ONE_SUFFICES = {"latest": tuple(LIMITS), "highest": ("above", "at_least"), "lowest": ("below", "at_most")}
 
 
-def _needs_all(asked: _Asked) -> bool:
-    return any(key not in _ONE_SUFFICES[asked.word] for key, _ in asked.limits)
-
-
 def _over(word: str, results: Sequence[Measurement], key: str, limit: Decimal) -> Verdict:
-    verdicts = {compare(one, key, limit) for one in results}
+    verdicts = [compare(one, key, limit) for one in results]
     order = (YES, UNKNOWN, NO) if key in _ONE_SUFFICES[word] else (NO, UNKNOWN, YES)
     return next(verdict for verdict in order if verdict in verdicts)
 
@@ -166,17 +175,20 @@ _HUNDREDTH = Decimal("0.01")
 
 def _none_usable(facts: Facts, label: str, name: str, results: Sequence[Measurement], days: int | None) -> Judgement:
     aside = facts.newest_aside(*(COMPUTED[name].reads if name in COMPUTED else (name,)))
-    hint = (
-        f"; a result of {aside.when.day if aside.when else 'unknown date'} was set aside: {words_for(aside.reason)}"
-        if aside
-        else ""
-    )
+    hint = _hint(aside) if aside else ""
     if results and days is not None and any(within_days(one.when, facts.today, days) is UNKNOWN for one in results):
         return Judgement(UNKNOWN, f"{label}: only a result whose date is too vague{hint}", missing=(name,))
     if not facts.covers(LABS, days):
         return Judgement(UNKNOWN, f"{label}: no usable result, and not all results are known{hint}", missing=(name,))
-    old = f"; the newest is {show(results[0])}" if results else ""
-    return Judgement(NO, f"{label}: no usable result{old}{hint}")
+    if results:
+        newest = results[0]
+        return Judgement(NO, lambda: f"{label}: no usable result; the newest is {show(newest)}{hint}")
+    return absence(f"{label}: no usable result{hint}")
+
+
+def _hint(aside: SetAside) -> str:
+    day = aside.when.day if aside.when else "unknown date"
+    return f"; a result of {day} was set aside: {words_for(aside.reason)}"
 
 
 def not_done(clause: Mapping, scope: Scope) -> Clause:
@@ -191,9 +203,10 @@ def not_done(clause: Mapping, scope: Scope) -> Clause:
     if name not in scope.terminology.analytes and name in scope.terminology.groups:
         shown = label_of(scope.terminology, concepts[0])
     within = scope.threshold(clause, "within", "days")
+    days_of = kept(lambda values: int(values[within]))
 
     def judge(facts: Facts, values: Values) -> Judgement:
-        return _judge_not_done(facts, shown, concepts, int(values[within]))
+        return _judge_not_done(facts, shown, concepts, days_of(values))
 
     return judge
 
@@ -209,10 +222,10 @@ def _judge_not_done(facts: Facts, shown: str, concepts: tuple[str, ...], days: i
             f"{label} that can be used: the newest, of {day}, is not usable: {words_for(aside.reason)}",
             absent=shown,
         )
-    last = max(newest, key=lambda one: one.rank, default=None)
+    last = max(newest, key=lambda one: one.rank) if newest else None
     verdict = NO if last is None else within_days(last.when, facts.today, days)
     if last is not None and verdict is YES:
-        return Judgement(NO, f"{label}: {show(last)}", items=(last,))
+        return Judgement(NO, lambda: f"{label}: {show(last)}", items=(last,))
     if verdict is UNKNOWN:
         return Judgement(UNKNOWN, f"{label}: a result whose date is too vague", missing=concepts[:1])
     if not facts.covers(LABS, days):
@@ -271,7 +284,7 @@ def _judge_change(
         verdict = UNKNOWN
     return Judgement(
         verdict,
-        f"{label}: from {show(base)} to {show(newest)}",
+        lambda: f"{label}: from {show(base)} to {show(newest)}",
         items=(newest, base),
         missing=(name,) if verdict is UNKNOWN else (),
     )

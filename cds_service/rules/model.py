@@ -5,17 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
 from cds_service.facts.evidence import Judgement, Verdict
 from cds_service.facts.model import Facts
 
+T = TypeVar("T")
 Value = Decimal | bool
 Values = Mapping[str, Value]
 Clause = Callable[[Facts, Values], Judgement]
 INDICATORS = ("info", "warning", "critical")
 STATUSES = ("draft", "pilot", "active", "retired")
+
+
+def kept(make: Callable[[Values], T]) -> Callable[[Values], T]:
+    """
+    Keep what was last made of threshold values: a clause is asked with the same ones all day.
+
+    They are recognised by their identity, which is theirs alone as long as they are kept.
+    """
+    last: tuple[Values, T] | None = None
+
+    def made(values: Values) -> T:
+        nonlocal last
+        known = last
+        if known is None or known[0] is not values:
+            known = last = (values, make(values))
+        return known[1]
+
+    return made
 
 
 class Dated(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 from cds_service.facts import derived
 from cds_service.facts.dates import When
 from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, within_days
-from cds_service.facts.kidney import presence
+from cds_service.facts.kidney import absence, presence
 from cds_service.facts.model import (
     CONDITIONS,
     MEDICATIONS,
@@ -24,7 +24,7 @@ from cds_service.facts.model import (
     Procedure,
 )
 from cds_service.rules import measuring
-from cds_service.rules.model import Clause, Values
+from cds_service.rules.model import Clause, Values, kept
 from cds_service.rules.scope import Scope, meant
 from cds_service.schemas.strict_yaml import Mapping
 
@@ -53,7 +53,8 @@ def _diagnosed(clause: Mapping, scope: Scope, word: str, *, active: bool) -> Cla
     within = scope.threshold(clause, "within", "days") if "within" in clause else None
 
     def judge(facts: Facts, values: Values) -> Judgement:
-        found = [one for concept in concepts for one in facts.diagnoses.get(concept, ()) if one.active or not active]
+        known = facts.diagnoses
+        found = [one for name in concepts if name in known for one in known[name] if one.active or not active]
         return _recent(facts, label, found, values, within, CONDITIONS)
 
     return judge
@@ -79,7 +80,8 @@ def _taking(clause: Mapping, scope: Scope) -> Clause:
     concepts, label = scope.terminology.members(name), f"taking {scope.terminology.label(name)}"
 
     def judge(facts: Facts, _values: Values) -> Judgement:
-        found = [one for concept in concepts for one in facts.medications.get(concept, ())]
+        known = facts.medications
+        found = [one for concept in concepts if concept in known for one in known[concept]]
         return presence(facts, label, found, MEDICATIONS, STATEMENTS)
 
     return judge
@@ -91,7 +93,8 @@ def _done(clause: Mapping, scope: Scope) -> Clause:
     within = scope.threshold(clause, "within", "days") if "within" in clause else None
 
     def judge(facts: Facts, values: Values) -> Judgement:
-        found = [one for concept in concepts for one in facts.procedures.get(concept, ())]
+        known = facts.procedures
+        found = [one for concept in concepts if concept in known for one in known[concept]]
         return _recent(facts, label, found, values, within, PROCEDURES)
 
     return judge
@@ -181,22 +184,20 @@ def _is(clause: Mapping, scope: Scope) -> Clause:
             )
     scope.reads.update(fact.reads)
     names = {key: scope.threshold(clause, key, _PARAMETER_UNITS[key]) for key in fact.needs}
-    judge_fact, needs_days = fact.judge, "within" in fact.needs
+    judge_fact = fact.judge
 
-    def judge(facts: Facts, values: Values) -> Judgement:
-        told: dict[str, object] = {key: values[name] for key, name in names.items()}
-        if needs_days:
-            told["within"] = int(values[names["within"]])
-        return judge_fact(facts, **told)
+    @kept
+    def tell(values: Values) -> dict[str, object]:
+        return {key: int(values[name]) if key == "within" else values[name] for key, name in names.items()}
 
-    return judge
+    return lambda facts, values: judge_fact(facts, **tell(values))
 
 
 def _enabled(clause: Mapping, scope: Scope) -> Clause:
     name = scope.threshold(clause, "enabled", "")
 
     def judge(_facts: Facts, values: Values) -> Judgement:
-        return Judgement(YES if values[name] else NO, f"setting {name} is {'on' if values[name] else 'off'}")
+        return Judgement(YES, f"setting {name} is on") if values[name] else absence(f"setting {name} is off")
 
     return judge
 

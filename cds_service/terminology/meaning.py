@@ -18,11 +18,16 @@ ICD = ("ICD-10-CM", "ICD-10")
 
 
 class Meaning(msgspec.Struct, frozen=True, gc=False):
-    """The concepts that a coded element means; where there are none, ``reason`` says why."""
+    """
+    The concepts that a coded element means; where there are none, ``reason`` says why.
+
+    ``display`` are the words the record uses for it: its text, or the display of its first coding that has one.
+    """
 
     matches: tuple[Match, ...] = ()
     reason: str = ""
     seen: tuple[tuple[str, str], ...] = ()
+    display: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):

@@ -22,15 +22,15 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 SETTINGS = (
-    Setting("CDS_AUTH", "jwt", "How clients prove who they are: jwt, or none (loopback only, unless CDS_ALLOW_UNAUTHENTICATED=1)"),
+    Setting("CDS_AUTH", "jwt", "How clients prove who they are: jwt, or none (loopback only, unless overridden)"),
     Setting("CDS_ALLOW_UNAUTHENTICATED", "0", "1 allows CDS_AUTH=none on an address that others can reach"),
-    Setting("CDS_DATABASE_URL", "sqlite:///data/ledger.db", "Where the ledger is kept (read from the ledger's release on; nothing is stored yet)"),
+    Setting("CDS_DATABASE_URL", "sqlite:///data/ledger.db", "Where the ledger will be kept; nothing is stored yet"),
     Setting("CDS_CONTENT", "", "Another content folder than the one that comes with the service"),
     Setting("CDS_SITE", "", "The site file to apply: hooks/sites/<name>.yaml"),
     Setting("CDS_SANDBOX", "0", "1 shows the sandbox chart with synthetic patients at /sandbox/"),
-    Setting("CDS_OTHER_PATIENT", "refuse", "What to do with data of another patient: refuse the call (412), or drop the data"),
+    Setting("CDS_OTHER_PATIENT", "refuse", "Data of another patient: refuse the call (412), or drop the data"),
     Setting("CDS_ALLOW_PRELIMINARY", "0", "1 lets preliminary results count"),
-    Setting("CDS_FHIR_BASES", "", "Further FHIR base URLs, separated by blanks, under which this site's patients are known"),
+    Setting("CDS_FHIR_BASES", "", "Further FHIR base URLs under which this site's patients are known"),
     Setting("CDS_CORS_ORIGINS", "*", "Origins whose pages may call the service from a browser, separated by blanks"),
 )  # fmt: skip
 
@@ -77,7 +77,8 @@ class Settings(msgspec.Struct, frozen=True):
                 f"CDS_AUTH=none is refused on the address {host}.",
                 slug="unauthenticated-address",
                 why="Anybody who reaches this address could send and read patient data.",
-                remedy="Use --host 127.0.0.1, or CDS_AUTH=jwt; where a proxy authenticates, set CDS_ALLOW_UNAUTHENTICATED=1.",
+                remedy="Use --host 127.0.0.1, or CDS_AUTH=jwt; where a proxy authenticates, "
+                "set CDS_ALLOW_UNAUTHENTICATED=1.",
             )
 
 

@@ -86,7 +86,7 @@ def test_a_rule_that_breaks_fails_its_vignettes(tmp_path: Path, monkeypatch: pyt
     def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("cds_service.rules.measuring.show", broken)
+    monkeypatch.setattr("cds_service.rules.measuring.compare", broken)
 
     found = results(tmp_path, VIGNETTES)
 
