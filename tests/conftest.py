@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from cds_service import terminology
 from cds_service.facts import Facts, Policy, take_in
 from cds_service.facts.intake import Reader
+from cds_service.facts.records import Prefetch
 from cds_service.protocol import HookRequest
 from cds_service.rules.book import RuleBook, load_book
 from cds_service.terminology import Terminology
@@ -44,8 +45,24 @@ def reader(words: Terminology) -> Reader:
     return Reader(words)
 
 
+@pytest.fixture(scope="session", params=["small", "large"])
+def size(request: pytest.FixtureRequest) -> Resource:
+    """
+    Give members that make a call small or large.
+
+    A small body is checked whole and read value by value, a large one is decoded together with its prefetch: two
+    ways through the reader, which must say the same.
+    """
+    return {"extension": {"org.example": "x" * 33_000}} if request.param == "large" else {}
+
+
+def parsed(raw: bytes) -> HookRequest:
+    """Parse a call as the service does."""
+    return HookRequest.parse(raw, "patient-view", Prefetch)
+
+
 @pytest.fixture(scope="session")
-def facts(reader: Reader) -> TakeIn:
+def facts(reader: Reader, size: Resource) -> TakeIn:
     """
     Take in resources as the service does.
 
@@ -55,19 +72,18 @@ def facts(reader: Reader) -> TakeIn:
     def take(
         *resources: Resource, values: Mapping[str, Any] | None = None, policy: Policy = STRICT, **members: Any
     ) -> Facts:
-        request = HookRequest.parse(body(*resources, values=values, **members), "patient-view")
+        request = parsed(body(*resources, values=values, **{**size, **members}))
         return take_in(request, reader, NOW.timestamp(), policy)
 
     return take
 
 
 @pytest.fixture(scope="session")
-def sent(reader: Reader) -> Callable[..., Facts]:
+def sent(reader: Reader, size: Resource) -> Callable[..., Facts]:
     """Take in exactly these prefetch values, and no others."""
 
     def take(**values: Any) -> Facts:
-        request = HookRequest.parse(to_json(call(values)), "patient-view")
-        return take_in(request, reader, NOW.timestamp())
+        return take_in(parsed(to_json(call(values, **size))), reader, NOW.timestamp())
 
     return take
 

@@ -1,4 +1,4 @@
-"""What a card says of every patient: its source, sources, orders and reasons for declining. Made once per set of rules."""
+"""What a card says of every patient: sources, orders, reasons for declining. Made once per set of rules."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -33,6 +34,7 @@ KIND_OF = {
     "MedicationStatement": model.STATEMENTS,
     "Procedure": model.PROCEDURES,
 }
+T = TypeVar("T")
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _peek = msgspec.json.Decoder(Record)
@@ -41,6 +43,8 @@ _loose = msgspec.json.Decoder(LooseBundle)
 _entry = msgspec.json.Decoder(LooseEntry)
 _issues = msgspec.json.Decoder(list[Issue])
 _links = msgspec.json.Decoder(list[Link])
+_url = msgspec.json.Decoder(str | None)
+_search = msgspec.json.Decoder(Search | None)
 _total = msgspec.json.Decoder(int | None)
 _lab = msgspec.json.Decoder(Lab)
 _encode = msgspec.json.Encoder().encode
@@ -149,7 +153,7 @@ def _open_loosely(raw: Raw) -> Value:
         return Value(State.FAILED)
     entries = [_loose_entry(entry) for entry in bundle.entry if not is_null(entry)]
     found = [
-        _find(entry.resource, entry.fullUrl or "", included=_is_included(entry.search))
+        _find(entry.resource, _read(_url, entry.fullUrl) or "", included=_is_included(_read(_search, entry.search)))
         for entry in entries
         if entry is not None and present(entry.resource)
     ]
@@ -160,6 +164,14 @@ def _open_loosely(raw: Raw) -> Value:
 def _loose_entry(raw: Raw) -> LooseEntry | None:
     try:
         return _entry.decode(raw)
+    except _WRONG:
+        return None
+
+
+def _read(decoder: msgspec.json.Decoder[T], raw: Raw) -> T | None:
+    """Read a part of an entry that need not be there; what does not fit is as good as left out."""
+    try:
+        return decoder.decode(raw) if len(raw) else None
     except _WRONG:
         return None
 

@@ -274,11 +274,11 @@ class Search(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class LooseEntry(msgspec.Struct, gc=False):
-    """An entry of a Bundle; the resource stays as bytes until it is read on its own."""
+    """An entry of a Bundle whose parts are read each on its own."""
 
-    fullUrl: str | None = None
+    fullUrl: Raw = NOTHING
     resource: Raw = NOTHING
-    search: Search | None = None
+    search: Raw = NOTHING
 
 
 class Link(msgspec.Struct, gc=False):

@@ -19,6 +19,8 @@ from tests.build import (
     LEFT_OUT,
     NECROSIS,
     STRANGER,
+    TRANSPLANT,
+    TRANSPLANTATION,
     Resource,
     condition,
     fired,
@@ -224,3 +226,34 @@ def test_one_result_of_another_patient_refuses_the_whole_chart(post: Post, chart
     where = place % (len(chart) + 1)
 
     assert 412 == post(to_json(chart_call([*chart[:where], stranger, *chart[where:]]))).status_code
+
+
+# --- what was not sent -----------------------------------------------------------------------------------------------
+
+
+def heard(post: Post, request: Resource) -> set[str]:
+    """Return the rules that fired, whether their card was shown or held back."""
+    shown, held, _ = verdicts(post, request)
+
+    return {*shown, *(one.partition(" ")[0] for one in held)}
+
+
+MISSING: list[Any] = ["absent", {"resourceType": "OperationOutcome", "issue": [{"severity": "error"}]}, "<html>"]
+
+
+@pytest.mark.parametrize("key", ["observations", "conditions", "medications", "procedures"])
+@given(chart=charts, value=st.sampled_from(MISSING))
+def test_what_was_not_sent_never_makes_a_rule_speak(post: Post, key: str, chart: Chart, value: Any) -> None:
+    """
+    Not found and not asked differ: the first is NO, the second is UNKNOWN.
+
+    One exception is meant: a transplant that nobody tells of does not silence every rule about kidney failure.
+    """
+    grafted = any(name in to_json(chart) for name in (TRANSPLANT.encode(), TRANSPLANTATION.encode()))
+    assume(not grafted)
+    request = chart_call(chart)
+    less = {**request["prefetch"], key: value}
+    if value == "absent":
+        del less[key]
+
+    assert heard(post, {**request, "prefetch": less}) <= heard(post, request)
