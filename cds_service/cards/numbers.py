@@ -24,15 +24,14 @@ def value(words: Terminology, result: Measurement) -> str:
     Rounded half up for display only: comparisons use the unrounded value.
     """
     unit, decimals = _target(words, result.analyte)
-    if (result.parts and len(result.parts) > 1) or (
-        result.analyte in COMPUTED and not _reported_elsewhere(result, unit)
+    if result.parts and (
+        len(result.parts) > 1 or (result.analyte in COMPUTED and not _reported_elsewhere(result, unit))
     ):
         return f"{result.comparator}{_rounded(result.value, decimals)} {_worded(unit)}"
     reported = f"{result.comparator}{_tidy(result.reported)} {_plain_unit(result.unit)}"
-    converted = words.units.canonical(result.unit) not in (unit, None)
-    return (
-        f"{reported} ({result.comparator}{_rounded(result.value, decimals)} {_worded(unit)})" if converted else reported
-    )
+    if result.unit == unit or words.units.canonical(result.unit) in (unit, None):
+        return reported
+    return f"{reported} ({result.comparator}{_rounded(result.value, decimals)} {_worded(unit)})"
 
 
 def _worded(unit: str) -> str:
@@ -53,9 +52,8 @@ def dated(words: Terminology, result: Measurement) -> str:
 
 def trend(words: Terminology, results: Sequence[Measurement]) -> str:
     """Show the newest value with the two before it."""
-    newest = dated(words, results[0])
-    earlier = "; ".join(dated(words, result) for result in results[1:3])
-    return f"{newest} (before: {earlier})" if earlier else newest
+    newest, *earlier = [dated(words, result) for result in results[:3]]
+    return f"{newest} (before: {'; '.join(earlier)})" if earlier else newest
 
 
 def _target(words: Terminology, name: str) -> tuple[str, int]:

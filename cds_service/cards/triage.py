@@ -13,6 +13,8 @@ def merge(fired: Sequence[Outcome], groups: Sequence[Sequence[str]]) -> list[lis
 
     Cards come in order of urgency; of equally urgent ones the rule that the service names first leads.
     """
+    if len(fired) == 1:
+        return [list(fired)]
     cards: dict[object, list[Outcome]] = {}
     for outcome in fired:
         group = next((number for number, rules in enumerate(groups) if outcome.rule.id in rules), None)

@@ -76,7 +76,10 @@ class Value(msgspec.Struct):
     def kinds(self) -> set[str]:
         """Return the kinds of data that were found, apart from what the search merely included."""
         names = {item.record.resourceType for item in self.found if not item.included}
-        return {KIND_OF[name] for name in names if name in KIND_OF} | ({model.LABS} if self.labs else set())
+        kinds = {KIND_OF[name] for name in names if name in KIND_OF}
+        if self.labs:
+            kinds.add(model.LABS)
+        return kinds
 
 
 def open_values(prefetch: Mapping[str, Raw], shaped: object = None) -> dict[str, Value]:
@@ -90,15 +93,18 @@ def open_values(prefetch: Mapping[str, Raw], shaped: object = None) -> dict[str,
 def _open_shaped(value: Record | Bundle | LabBundle | None) -> Value:
     if value is None:
         return Value(State.EMPTY)
+    if isinstance(value, Record) and value.resourceType not in ("Bundle", "Observation"):
+        return _open_single(Found(value))
     if isinstance(value, Record) or value.resourceType != "Bundle":
         return open_value(Raw(_encode(value)))
     if isinstance(value, LabBundle):
         return _open_labs(value)
-    entries = [entry for entry in value.entry if entry is not None and entry.resource is not None]
     found = [
-        Found(entry.resource, entry.fullUrl or "", _is_included(entry.search)) for entry in entries if entry.resource
+        Found(entry.resource, entry.fullUrl or "", _is_included(entry.search))
+        for entry in value.entry
+        if entry is not None and entry.resource is not None
     ]
-    if any(item.record.resourceType == "Observation" for item in found):
+    if "Observation" in {item.record.resourceType for item in found}:
         return open_value(Raw(_encode(value)))
     return _judge(found, value.total, _has_next(value.link), 0)
 
@@ -123,6 +129,10 @@ def open_value(raw: Raw) -> Value:
     found = _find(raw)
     if found.record.resourceType == "Bundle":
         return _open_loosely(raw)
+    return _open_single(found)
+
+
+def _open_single(found: Found) -> Value:
     if found.record.resourceType in ("", "OperationOutcome"):
         return Value(State.FAILED)
     whole = found.record.resourceType == "Patient" and not found.misfit
@@ -200,24 +210,21 @@ def _has_next(raw: Raw) -> bool:
 
 
 def _judge(found: list[Found], total: int | None, more: bool, misfits: int) -> Value:
-    outcomes: list[Found] = []
-    rest: list[Found] = []
-    for item in found:
-        (outcomes if item.record.resourceType == "OperationOutcome" else rest).append(item)
-    failed = any(_is_error(item) for item in outcomes)
+    kinds = {item.record.resourceType for item in found}
+    rest = [item for item in found if item.record.resourceType != _OUTCOME] if _OUTCOME in kinds else found
+    failed = _OUTCOME in kinds and any(_is_error(item) for item in found if item.record.resourceType == _OUTCOME)
     if failed and not rest:
         return Value(State.FAILED)
-    short = total is not None and total > sum(not item.included for item in rest)
-    unread = failed or misfits > 0 or any(map(_may_hide, rest))
+    short = total is not None and total > len([item for item in rest if not item.included])
+    misread = {item.record.resourceType for item in rest if item.misfit}
+    unread = failed or misfits > 0 or not kinds.isdisjoint(_UNCLEAR) or not misread.isdisjoint(KIND_OF)
     if more or short or unread:
         return Value(State.TRUNCATED, rest, misfits, paged=not unread)
     return Value(State.COMPLETE if rest else State.EMPTY, rest)
 
 
-def _may_hide(item: Found) -> bool:
-    """Say whether an entry may be, or hold, something that rules ask for, but cannot be read."""
-    kind = item.record.resourceType
-    return kind in ("", "Bundle") or (item.misfit and kind in KIND_OF)
+# These may be, or hold, something that rules ask for.
+_OUTCOME, _UNCLEAR = "OperationOutcome", ("", "Bundle")
 
 
 def _is_error(item: Found) -> bool:

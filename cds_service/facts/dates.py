@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -33,10 +35,15 @@ class When(msgspec.Struct, frozen=True, gc=False):
     @property
     def day(self) -> str:
         """Show the day (or month, or year) as a clinician reads it: 2026-02-17, 2026-02, 2026."""
-        first = date.fromordinal(self.first + _EPOCH)
-        if self.last - self.first > 31:
-            return f"{first:%Y}"
-        return f"{first:%Y-%m}" if self.last > self.first else first.isoformat()
+        return _shown(self.first, self.last)
+
+
+@lru_cache(maxsize=8192)
+def _shown(first: int, last: int) -> str:
+    day = date.fromordinal(first + _EPOCH)
+    if last - first > 31:
+        return f"{day:%Y}"
+    return f"{day:%Y-%m}" if last > first else day.isoformat()
 
 
 _kept: dict[str, When | None] = {}
@@ -46,14 +53,14 @@ def parse(text: str | None) -> When | None:
     """Read a FHIR date, dateTime or instant; None where it is none (or no day that exists)."""
     if text is None or len(text) > 40:
         return None
-    if text not in _kept:
+    found = _kept.get(text)
+    if found is None and text not in _kept:
         if len(_kept) > 20_000:
             _kept.clear()
-        try:
-            _kept[text] = _read(text)
-        except (ValueError, OverflowError):
-            _kept[text] = None
-    return _kept[text]
+        with suppress(ValueError, OverflowError):
+            found = _read(text)
+        _kept[text] = found
+    return found
 
 
 def _read(text: str) -> When | None:
@@ -83,7 +90,7 @@ def _days(first: date, last: date) -> When:
 def _moment(text: str) -> When | None:
     if not _LONG.fullmatch(text):
         return None
-    moment = datetime.fromisoformat(_LEAP_SECOND.sub(r"\1:59", text))
+    moment = datetime.fromisoformat(_LEAP_SECOND.sub(r"\1:59", text) if ":60" in text else text)
     zoneless = moment.tzinfo is None
     seconds = (moment.replace(tzinfo=UTC) if zoneless else moment).timestamp()
     day = int(seconds // DAY)

@@ -14,7 +14,7 @@ from cds_service.facts.dates import DAY, parse
 from cds_service.facts.horizon import oldest_day
 from cds_service.facts.identity import OURS, STRANGER, Identity
 from cds_service.facts.model import Diagnosis, Facts, Medication, Person, Procedure, SetAside
-from cds_service.facts.records import Lab, Record, meta_of, present
+from cds_service.facts.records import Lab, Raw, Record, meta_of, present
 from cds_service.facts.series import Series, Waiting
 from cds_service.facts.shared import Desk, Policy, Reader
 from cds_service.protocol.prefetch import State
@@ -55,14 +55,16 @@ def take_in(request: HookRequest, reader: Reader, now: float, policy: Policy = _
     desk = Desk(reader, policy, now, {}, reader.labs, reader.unit, reader.terminology.analytes)
     everything = [found for value in values.values() for found in value.found]
     for found in everything:
-        identity.learn(found)
+        if found.record.resourceType == "Patient":
+            identity.learn(found)
     pile = _Pile({}, {}, [])
     everything += _file_labs(values, everything, desk, identity, pile)
     newest = _latest_versions(everything)
     if len(newest) < len(everything):
         _refuse_strangers(everything, desk, identity)
     for found in newest:
-        _learn_medication(desk, found, bases)
+        if found.record.resourceType == "Medication":
+            _learn_medication(desk, found, bases)
     for found in newest:
         _read(found, desk, identity, pile)
     for key, value in values.items():
@@ -84,6 +86,8 @@ def _file_labs(
     plain = _reference_to_patient(labs, identity)
     rest: list[Found] = []
     by_code: dict[bytes, list[Waiting]] = {}
+    # The code element seen last of each length, and its results: bytes are compared faster than copied and hashed.
+    alike: dict[int, tuple[Raw, list[Waiting]]] = {}
     for lab in labs:
         subject = lab.subject
         if (
@@ -95,10 +99,14 @@ def _file_labs(
             or lab.component
         ):
             rest.append(Found(lab))
-        else:
-            by_code.setdefault(bytes(lab.code), []).append((lab, None))
-    for code, waiting in by_code.items():
-        observations.file(desk.labs(code), waiting, desk, pile.labs)
+            continue
+        code = lab.code
+        last = alike.get(len(code))
+        if last is None or last[0] != code:
+            last = alike[len(code)] = (code, by_code.setdefault(bytes(code), []))
+        last[1].append((lab, None))
+    for element, waiting in by_code.items():
+        observations.file(desk.labs(element), waiting, desk, pile.labs)
     return rest
 
 
@@ -117,8 +125,10 @@ def _learn_medication(desk: Desk, found: Found, bases: Iterable[str]) -> None:
             desk.medication_texts[name] = record.code
 
 
-def _latest_versions(found: Iterable[Found]) -> list[Found]:
+def _latest_versions(found: list[Found]) -> list[Found]:
     """Return every resource once: of several versions with one id the last updated, which replaces the others."""
+    if len({(item.record.resourceType, item.record.id) for item in found if item.record.id}) == len(found):
+        return found
     nameless: list[Found] = []
     newest: dict[tuple[str, str], Found] = {}
     for item in found:
@@ -155,7 +165,10 @@ _STANDING = ("final", "amended", "corrected", "entered-in-error")
 
 
 def _read(found: Found, desk: Desk, identity: Identity, pile: _Pile) -> None:
-    record = found.record
+    record, usual = found.record, READERS.get(found.record.resourceType)
+    if usual and not (found.misfit or record.modifierExtension or record.implicitRules) and identity.knows(record):
+        _keep(usual(record, desk), pile)
+        return
     kind = KIND_OF.get(record.resourceType, "other")
     if record.resourceType in _UNREADABLE or (found.misfit and kind not in (model.PATIENT, "other")):
         pile.aside.append(SetAside(kind, "misfit"))

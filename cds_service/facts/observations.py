@@ -143,6 +143,8 @@ def _unusable(record: Lab, desk: Desk, analyte: Analyte, when: When | None) -> s
 
 def _hemolysed(record: Lab) -> bool:
     texts = (bytes(record.specimen), bytes(record.note), bytes(record.contained))
+    if not texts[2] and b"emoly" not in b"".join(texts).lower():
+        return False  # As nearly always: this is found out faster than by the patterns.
     worded = any(_HEMOLYSED.search(text) and not _NOT_HEMOLYSED.search(text) for text in texts)
     return worded or _HEMOLYSED_CODE.search(texts[2]) is not None
 
@@ -172,7 +174,7 @@ def _has_other_value(record: Lab | Component) -> bool:
         record.valueDateTime,
         record.valuePeriod,
     )
-    return any(map(len, others)) and any(map(present, others))
+    return any(others) and any(map(present, others))
 
 
 def _decimal(raw: Raw) -> Decimal | None:

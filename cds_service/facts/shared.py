@@ -48,11 +48,12 @@ class Reader:
     def unit(self, code: str | None, text: str | None, system: str | None, analyte: Analyte) -> tuple[str, str]:
         """Return the unit of a result and "", or "" and the reason why its unit cannot be used (never guessed)."""
         key = (code, text, system, analyte.id)
-        if key not in self._units:
+        found = self._units.get(key)
+        if found is None:
             if len(self._units) > 10_000:
                 self._units.clear()
-            self._units[key] = self._read_unit(code, text, system, analyte)
-        return self._units[key]
+            found = self._units[key] = self._read_unit(code, text, system, analyte)
+        return found
 
     def _read_unit(self, code: str | None, text: str | None, system: str | None, analyte: Analyte) -> tuple[str, str]:
         if not code and not text:

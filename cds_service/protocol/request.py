@@ -81,7 +81,7 @@ class _Envelope(msgspec.Struct, omit_defaults=True):
 
 
 _decoder = msgspec.json.Decoder(_Envelope)
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 _string = msgspec.json.Decoder(str).decode
 
 
@@ -100,7 +100,9 @@ def _envelope(body: Body, shape: type[msgspec.Struct] | None) -> tuple[_Envelope
     if shape is not None and not body.checked:
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found = _shaped(shape).decode(body.raw)
-            if len(_encode(found)) == len(body.raw):
+            written = bytearray(len(body.raw))  # at once as large as it will be: growing would copy it many times
+            _encoder.encode_into(found, written)
+            if len(written) == len(body.raw):
                 return found, found.prefetch
     body.check_whole()
     return _members(body), None
