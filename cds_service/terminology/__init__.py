@@ -7,6 +7,7 @@ Knows nothing of CDS Hooks, of rules or of patients. Reads its content once, fro
 from cds_service.terminology.book import Terminology, load
 from cds_service.terminology.codes import CodeSystems, Coding
 from cds_service.terminology.concepts import Concept, Match, Order
+from cds_service.terminology.extending import extend
 from cds_service.terminology.units import Analyte, Quantity, UnitTable
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "Quantity",
     "Terminology",
     "UnitTable",
+    "extend",
     "load",
 ]

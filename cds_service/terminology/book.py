@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
 from cds_service.errors import ContentError
 from cds_service.schemas import strict_yaml
+from cds_service.terminology import products
 from cds_service.terminology.codes import CodeSystems
 from cds_service.terminology.concepts import Concept, Match, Order, OverrideReason, word_pattern
 from cds_service.terminology.meaning import Index, Row
+from cds_service.terminology.site import Addition
 from cds_service.terminology.units import Analyte, UnitTable, factor
 
 
@@ -31,6 +34,13 @@ class Terminology(msgspec.Struct):
     override_reasons: dict[str, OverrideReason]
     indexes: dict[str, Index]
     codes: dict[str, tuple[tuple[str, str], ...]]
+    additions: tuple[Addition, ...] = ()
+
+    def queried(self, name: str, system: str) -> list[str]:
+        """Return the codes to search a record for: those of one system, and whatever a site added, escaped."""
+        own = [code for of, code in self.codes[name] if of == system]
+        added = [one.code for one in self.additions if one.concept == name]
+        return sorted({*own, *(quote(re.sub(r"([\\,|$])", r"\\\1", code), safe="-._~") for code in added)})
 
     def members(self, name: str) -> tuple[str, ...]:
         """Return the concepts that a name stands for: the members of a group, or the concept itself."""
@@ -43,6 +53,10 @@ class Terminology(msgspec.Struct):
             return "measurement"
         return self.concepts[first].kind if first in self.concepts else None
 
+    def order_medications(self) -> dict[str, Order]:
+        """Return the medications that a card may offer to order, by the name that rules give them."""
+        return {name: order for name, order in self.orders.items() if order.category == "medication"}
+
     def label(self, name: str) -> str:
         """Return the name that a clinician reads."""
         if name in self.analytes:
@@ -50,16 +64,16 @@ class Terminology(msgspec.Struct):
         return self.concepts[name].name if name in self.concepts else self.group_names.get(name, name)
 
 
-def load(folder: Path) -> Terminology:
+def load(folder: Path, table: Path | None = None) -> Terminology:
     """
-    Read ``hooks/concepts``.
+    Read ``hooks/concepts``; ``table`` is a site's own table of medication products, instead of the one there.
 
     Raises ContentError with file and line where the content is not usable.
     """
     reader = _Reader(folder)
     for name in ("labs", "diagnoses", "procedures", "medications"):
         reader.concepts_of(name)
-    reader.products()
+    reader.products(table or folder / products.FILE)
     return reader.finish()
 
 
@@ -101,34 +115,48 @@ class _Reader:
 
     def _add_codes(self, index: Index, identifier: str, entry: Mapping[str, Any]) -> None:
         kept = self.codes.setdefault(identifier, [])
+        said = tuple(entry.get("names") or entry.get("text") or ())
+        at_site = word_pattern((*said, *(entry.get("sites") or ())))
         for code in [*entry.get("codes", ()), *entry.get("ingredients", ())]:
             if code.get("unverified"):
                 continue
             kept.append((code["system"], code["code"]))
             match = Match(identifier, "code", code["system"], code["code"])
-            index.add(code["system"], code["code"], Row(match, bool(code.get("generic"))))
+            confirm = at_site if code.get("at_site") else None
+            index.add(code["system"], code["code"], Row(match, bool(code.get("generic")), confirm))
         for block in entry.get("blocks", ()):
             match = Match(identifier, "block", "ICD-10-CM", block["prefix"])
             index.add_block("ICD-10-CM", block["prefix"], Row(match, bool(block.get("generic"))))
         for drug_class in entry.get("atc", ()):
             index.add_block("ATC", drug_class["code"], Row(Match(identifier, "code", "ATC", drug_class["code"])))
-        pattern = word_pattern(tuple(entry.get("names") or entry.get("text") or ()))
+        self._add_words(index, identifier, entry, word_pattern(said))
+
+    def _add_words(
+        self, index: Index, identifier: str, entry: Mapping[str, Any], pattern: re.Pattern[str] | None
+    ) -> None:
         if pattern:
             index.text[identifier] = pattern
+        if pattern and not self.codes[identifier] and index is not self.indexes["diagnosis"]:
+            # A diagnosis in words only is no evidence; a test or procedure without a verified code has only its name.
+            index.named = index.named | {identifier}
         other = word_pattern(tuple(entry.get("unless") or ()))
         if other:
             index.unless[identifier] = other
         if entry.get("exclude"):
             index.excluded = index.excluded | {identifier}
 
-    def products(self) -> None:
+    def products(self, path: Path) -> None:
         index = self.indexes["medication"]
-        with (self.folder / "medication-products.csv").open(encoding="utf-8", newline="") as rows:
-            for row in csv.DictReader(rows):
-                match = Match(
-                    row["concept"], "product", "RxNorm", row["rxcui"], row["route"], int(row["ingredients"] or 1)
+        for row in products.read(path):
+            if row.concept not in self.concepts:
+                raise ContentError(
+                    f'{path.name} has products of "{row.concept}", which is no medication here.',
+                    where=path.name,
+                    slug="unknown-concept",
+                    remedy="Make the table anew: cds-service concepts import-rxnorm.",
                 )
-                index.add("RxNorm", row["rxcui"], Row(match))
+            match = Match(row.concept, "product", "RxNorm", row.rxcui, row.route, row.ingredients)
+            index.add("RxNorm", row.rxcui, Row(match))
 
     def finish(self) -> Terminology:
         systems = self.document("systems")["systems"]
@@ -162,6 +190,9 @@ def _analyte(identifier: str, entry: Mapping[str, Any], where: str) -> Analyte:
             decimals=int(entry.get("decimals", 1)),
             hemolysis_sensitive=bool(entry.get("hemolysis_sensitive")),
             qualitative=bool(entry.get("qualitative")),
+            fresh_days=entry.get("fresh_days"),
+            fresh_days_on_orders=entry.get("fresh_days_on_orders"),
+            text=tuple(entry.get("text") or ()),
         )
     except (InvalidOperation, KeyError) as failure:
         raise ContentError(
@@ -182,6 +213,7 @@ def _concept(kind: str, identifier: str, entry: Mapping[str, Any]) -> Concept:
         routes=tuple(entry.get("routes") or ()),
         max_ingredients=int(entry.get("max_ingredients") or 3),
         codes=len(entry.get("codes") or entry.get("ingredients") or ()),
+        whole=(entry.get("derived") or "") if kind == "medication" else "",
     )
 
 
@@ -193,6 +225,12 @@ def _orders(document: Mapping[str, Any]) -> dict[str, Order]:
             category=entry["category"],
             say=entry["say"],
             **{key: entry["code"][key] for key in ("system", "code", "display", "verified")},
+            step=entry.get("step") or entry["category"],
+            plan=entry.get("plan") or "",
+            caution=" ".join((entry.get("caution") or "").split()),
+            not_while=tuple(entry.get("not_while") or ()),
+            stands_for=tuple(entry.get("stands_for") or ()),
+            seen_as=tuple(entry.get("seen_as") or ()),
         )
         for identifier, entry in document["concepts"].items()
     }

@@ -50,6 +50,13 @@ class CodeSystems:
         widened._names = self._names | {_folded(uri): name for uri, name in aliases.items()}
         return widened
 
+    def with_systems(self, uris: Iterable[str]) -> CodeSystems:
+        """Add code systems of a site that are none of ours: the URI is their name too."""
+        given = tuple(uris)
+        widened = CodeSystems(self._uris | {uri: uri for uri in given}, {})
+        widened._names = self._names | {_folded(uri): uri for uri in given}
+        return widened
+
 
 def _folded(uri: str) -> str:
     plain = uri.strip().casefold().removesuffix("/")
@@ -64,3 +71,36 @@ def icd_key(code: str) -> str:
 def prefixes(code: str) -> Iterable[str]:
     """Yield a code and all its beginnings of three characters or more, longest first: its ICD or ATC blocks."""
     return (code[:length] for length in range(len(code), 2, -1))
+
+
+# Multiplication in the dihedral group of order ten, of which the check digit of SNOMED CT is made (Verhoeff).
+_TURN = [
+    [(a + b) % 5 + 5 * (b // 5) if a < 5 else (a - b) % 5 + 5 * (1 - b // 5) for b in range(10)] for a in range(10)
+]
+_FLIP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+
+
+def check_digit_holds(system: str, code: str) -> bool:
+    """Say whether a code is not mistyped, as far as its system has a check digit (SNOMED CT and LOINC have)."""
+    if system == "SNOMED CT":
+        return code.isascii() and code.isdecimal() and _verhoeff(code)
+    if system == "LOINC":
+        body, dash, check = code.partition("-")
+        return bool(dash) and code.isascii() and body.isdecimal() and check.isdecimal() and _luhn(body) == int(check)
+    return True
+
+
+def _verhoeff(code: str) -> bool:
+    check = 0
+    for place, digit in enumerate(reversed(code)):
+        value = int(digit)
+        for _ in range(place % 8):
+            value = _FLIP[value]
+        check = _TURN[check][value]
+    return check == 0
+
+
+def _luhn(body: str) -> int:
+    """Return the check digit of a LOINC number: from the right, every other digit is doubled."""
+    total = sum(sum(divmod(int(digit) * (2 - place % 2), 10)) for place, digit in enumerate(reversed(body)))
+    return (10 - total % 10) % 10

@@ -16,7 +16,7 @@ _NEGATED = re.compile(
 # Words after a match that turn it into its opposite ("calciphylaxis ruled out", "warfarin - stopped").
 _WITHDRAWN = re.compile(
     r"^(\s*\?|[^.;,]{0,15}\b(ruled out|excluded|unlikely|doubtful|not confirmed|not taken|not taking|discontinued|"
-    r"stopped|on hold|held|allergy|allergic|intolerance)\b)",
+    r"not done|refused|declined|cancell?ed|stopped|on hold|held|allergy|allergic|intolerance)\b)",
     re.IGNORECASE,
 )
 
@@ -38,7 +38,11 @@ class Match(msgspec.Struct, frozen=True, gc=False):
 
 
 class Concept(msgspec.Struct, frozen=True):
-    """A diagnosis, procedure or medication that rules can name."""
+    """
+    A diagnosis, procedure or medication that rules can name.
+
+    ``whole`` is the medication that this one is a part of: what is warfarin is a vitamin K antagonist too.
+    """
 
     id: str
     kind: str
@@ -47,10 +51,17 @@ class Concept(msgspec.Struct, frozen=True):
     routes: tuple[str, ...] = ()
     max_ingredients: int = 3
     codes: int = 0
+    whole: str = ""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """Something a card may suggest: a test, an image, a procedure or a referral, with its code."""
+    """
+    Something a card may suggest: a test, an image, a procedure or a referral, with its code.
+
+    ``step`` is its place in a workup, ``plan`` what the plan says of it instead of its name, ``caution`` what it adds
+    where calciphylaxis is possible. It is not suggested while the patient takes one of ``not_while``; a panel that
+    ``stands_for`` tests is known when they are, a consult that is ``seen_as`` a note or procedure took place.
+    """
 
     id: str
     name: str
@@ -60,6 +71,12 @@ class Order(msgspec.Struct, frozen=True):
     code: str
     display: str
     verified: str
+    step: str = ""
+    plan: str = ""
+    caution: str = ""
+    not_while: tuple[str, ...] = ()
+    stands_for: tuple[str, ...] = ()
+    seen_as: tuple[str, ...] = ()
 
 
 class OverrideReason(msgspec.Struct, frozen=True):

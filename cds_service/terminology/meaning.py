@@ -31,10 +31,15 @@ class Meaning(msgspec.Struct, frozen=True, gc=False):
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One entry of an index: the concept that a code means, and whether the code is shared with other diseases."""
+    """
+    One entry of an index: the concept that a code means, and whether the code is shared with other diseases.
+
+    A shared code counts with wording that confirms it: that of its concept, or ``confirm`` where it has its own.
+    """
 
     match: Match
     generic: bool = False
+    confirm: re.Pattern[str] | None = None
 
 
 class Index(msgspec.Struct):
@@ -43,6 +48,8 @@ class Index(msgspec.Struct):
 
     ``names_one_thing`` says that two codes of one system contradict each other if they share no concept: a result
     is of one test, an order of one medication, while a diagnosis may be coded from several sides.
+    ``named`` are the concepts without a verified code, which are recognised by their name alone (``names_suffice``:
+    all are).
     """
 
     exact: dict[tuple[str, str], list[Row]] = {}
@@ -53,6 +60,7 @@ class Index(msgspec.Struct):
     unless: dict[str, re.Pattern[str]] = {}
     local_words: re.Pattern[str] | None = None
     excluded: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
 
     def add(self, system: str, code: str, row: Row) -> None:
         """Add an exact code."""
@@ -80,7 +88,7 @@ def read_meaning(index: Index, systems: CodeSystems, codings: Sequence[Coding | 
     Say what a CodeableConcept means.
 
     A generic code (one that also covers other diseases) counts only with wording that confirms it; a name alone
-    counts only where the index allows it (medications), and is marked so.
+    counts only where the index allows it (medications, and what has no verified code), and is marked so.
     """
     found: dict[str, Match] = {}
     seen: list[tuple[str, str]] = []
@@ -99,8 +107,10 @@ def read_meaning(index: Index, systems: CodeSystems, codings: Sequence[Coding | 
             _agree(agreed, system, rows)
     if index.names_one_thing and not all(agreed.values()):
         return Meaning(reason=AMBIGUOUS, seen=tuple(seen))
-    if not found and index.names_suffice:
+    if not found and (index.names_suffice or index.named):
         _collect_names(found, index, words)
+        if len(found) > 1 and not index.names_suffice:
+            return Meaning(reason=AMBIGUOUS, seen=tuple(seen))
     if index.excluded & found.keys():
         return Meaning(reason=FAMILY_HISTORY, seen=tuple(seen))
     if found:
@@ -120,14 +130,22 @@ def _collect(found: dict[str, Match], index: Index, rows: Iterable[Row], words: 
         concept = row.match.concept
         if not row.generic:
             found.setdefault(concept, row.match)
-        elif concept in index.text and affirmed(index.text[concept], words):
+        elif confirmed(index, row, words):
             found.setdefault(concept, msgspec.structs.replace(row.match, how="text"))
+
+
+def confirmed(index: Index, row: Row, words: str) -> bool:
+    """Say whether the wording of a record confirms a code that other diseases share."""
+    pattern = row.confirm or index.text.get(row.match.concept)
+    return pattern is not None and affirmed(pattern, words)
 
 
 def _collect_names(found: dict[str, Match], index: Index, words: str) -> None:
     if not words or (index.local_words and index.local_words.search(words)):
         return
     for concept, pattern in index.text.items():
+        if not (index.names_suffice or concept in index.named):
+            continue
         other = index.unless.get(concept)
         if affirmed(pattern, words) and not (other and other.search(words)):
             found[concept] = Match(concept=concept, how="name")

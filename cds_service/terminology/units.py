@@ -13,6 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import msgspec
 
+_SQUARES = ("mg2/dL2", "mg²/dL²"), ("mmol2/L2", "mmol²/L²")
 _ANNOTATION = re.compile(r"\{[^{}]*\}")
 
 
@@ -29,7 +30,12 @@ class Quantity(msgspec.Struct, frozen=True, gc=False):
 
 
 class Analyte(msgspec.Struct, frozen=True):
-    """A measurement that rules know: its unit, the factors to it, and what value a living patient can have."""
+    """
+    A measurement that rules know: its unit, the factors to it, and what value a living patient can have.
+
+    ``fresh_days`` is for how long a result makes a repeat needless (None: for ever), also where a medicine is ordered.
+    ``text`` are the names of a test that has no verified code.
+    """
 
     id: str
     name: str
@@ -40,6 +46,13 @@ class Analyte(msgspec.Struct, frozen=True):
     decimals: int
     hemolysis_sensitive: bool = False
     qualitative: bool = False
+    fresh_days: int | None = None
+    fresh_days_on_orders: int | None = None
+    text: tuple[str, ...] = ()
+
+    def fresh_for(self, *, ordering: bool) -> int | None:
+        """Return for how many days a result makes a repeat needless; None for ever."""
+        return self.fresh_days_on_orders or self.fresh_days if ordering else self.fresh_days
 
     def convert(self, value: Decimal, unit: str) -> Decimal | None:
         """Return the value in the analyte's own unit, or None where no factor is known (never guessed)."""
@@ -49,6 +62,13 @@ class Analyte(msgspec.Struct, frozen=True):
     def plausible(self, value: Decimal) -> bool:
         """Say whether a living patient can have this value (in the analyte's own unit)."""
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+def spelled(text: str) -> str:
+    """Write the units of a text as clinicians read them: mg²/dL² for mg2/dL2."""
+    for written, read in _SQUARES:
+        text = text.replace(written, read)
+    return text
 
 
 class UnitTable:

@@ -61,7 +61,9 @@ def test_a_file_that_is_not_there_is_refused(copy: Path) -> None:
 
 
 def test_a_group_stands_for_its_members(words: Terminology) -> None:
-    assert ("calcinosis-cutis", "idi-scn") == words.members("calcinosis")
+    genital, circumscripta, universalis = "idi-genital", "idi-circ", "idi-univ"
+
+    assert ("calcinosis-cutis", "idi-scn", genital, circumscripta, universalis) == words.members("calcinosis")
     assert ("phosphate",) == words.members("phosphate")
 
 
