@@ -139,6 +139,20 @@ def _open_single(found: Found) -> Value:
     return Value(State.COMPLETE if whole else State.TRUNCATED, [found])
 
 
+def entries_of(raw: Raw) -> list[tuple[Found, Raw]]:
+    """Return the resources of a Bundle one by one, each with its bytes; an entry that is none has no kind."""
+    try:
+        bundle = _loose.decode(raw)
+    except _WRONG:
+        return [(Found(Record(), misfit=True), raw)]
+    found = []
+    for item in [item for item in bundle.entry if not is_null(item)]:
+        entry = _loose_entry(item) or LooseEntry()
+        included = _is_included(_read(_search, entry.search))
+        found.append((_find(entry.resource, _read(_url, entry.fullUrl) or "", included=included), entry.resource))
+    return found
+
+
 def _find(raw: Raw, full_url: str = "", *, included: bool = False) -> Found:
     try:
         record = _peek.decode(raw)

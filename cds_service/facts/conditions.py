@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+
+import msgspec
 
 from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse, span
 from cds_service.facts.model import Diagnosis, SetAside
 from cds_service.facts.records import Raw, Record, present
 from cds_service.facts.shared import Desk, codings_of
+from cds_service.terminology.meaning import Meaning, read_meaning
 
 ACTIVE = frozenset({"active", "recurrence", "relapse"})
 NOT_A_DIAGNOSIS = frozenset({"unconfirmed", "provisional", "differential", "refuted", "entered-in-error"})
 _codes: dict[bytes, str] = {}
+_sites = msgspec.json.Decoder(list[Raw])
+_WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read(record: Record, desk: Desk) -> list[Diagnosis | SetAside]:
     """Return the diagnoses that a Condition means, or the reason why it counts for none."""
-    meaning = desk.reader.diagnoses(bytes(record.code))
+    meaning = _meaning(record, desk)
     if not meaning.matches:
         if meaning.reason == "family-history":
             return [SetAside(model.CONDITIONS, meaning.reason)]
@@ -46,6 +52,31 @@ def read(record: Record, desk: Desk) -> list[Diagnosis | SetAside]:
         )
         for match in meaning.matches
     ]
+
+
+def _meaning(record: Record, desk: Desk) -> Meaning:
+    """
+    Say what a Condition means; the words of its body site count like those of its code.
+
+    KNOWLEDGE 1.11: genital calcinosis has no code of its own, it is calcinosis cutis at a genital body site.
+    """
+    meaning = desk.reader.diagnoses(bytes(record.code))
+    site = _words_of_sites(record.bodySite) if present(record.bodySite) else ""
+    if not site:
+        return meaning
+    codings, text = codings_of(bytes(record.code))
+    words = desk.reader.terminology
+    found = read_meaning(words.indexes["diagnosis"], words.systems, codings, f"{text or ''} ; {site}")
+    return msgspec.structs.replace(found, display=meaning.display)
+
+
+def _words_of_sites(raw: Raw) -> str:
+    sites: list[Raw] = []
+    with suppress(*_WRONG):
+        sites = _sites.decode(raw)
+    read = [codings_of(bytes(site)) for site in sites]
+    words = [word for codings, text in read for word in (text, *(coding.display for coding in codings)) if word]
+    return " ; ".join(words)
 
 
 def read_family(record: Record, desk: Desk) -> Iterator[SetAside]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 import msgspec
 
-from cds_service.facts import calcium, kidney, lesions
+from cds_service.facts import calcium, exposures, kidney, lesions, minerals, observed, patterns, ratio
 from cds_service.facts.evidence import Judgement
-from cds_service.facts.model import Facts, Measurement
+from cds_service.facts.model import PAST_MEDICATIONS, PATIENT, Facts, Measurement
 
 KIDNEY = ("met-eskd", "dialysis-status", "aki", "ktx", "ktx-fail", "ktx-proc", *kidney.DIALYSIS, "egfr")
+# Names of KINDS are no concepts: they say that such data must be asked for.
 CALCIUM = ("calcium-total", "calcium-corrected", "albumin")
+MINERALS = (PATIENT, *CALCIUM, "calcium-ionized", "phosphate")
 LESIONS = ("les-strong", "les-ulcer", "les-pain", "les-nodule", "les-purpura")
 
 
@@ -25,7 +28,12 @@ class DerivedFact(msgspec.Struct, frozen=True):
 
 
 class DerivedMeasurement(msgspec.Struct, frozen=True):
-    """A measurement computed from others; ``window`` says that it must be told how far apart its parts may lie."""
+    """
+    A measurement computed from others.
+
+    ``window`` says that it must be told how far apart its parts may lie (hours), ``against`` that it must be told
+    the limit that it is measured against where the laboratory gave none.
+    """
 
     name: str
     label: str
@@ -34,6 +42,12 @@ class DerivedMeasurement(msgspec.Struct, frozen=True):
     series: Callable[..., Sequence[Measurement]]
     reads: tuple[str, ...]
     window: bool = False
+    against: bool = False
+
+    @property
+    def told(self) -> str:
+        """Return the qualifier without which it cannot be computed."""
+        return "paired_within" if self.window else "upper_limit" if self.against else ""
 
 
 DERIVED = {
@@ -54,6 +68,59 @@ DERIVED = {
         DerivedFact("calciphylaxis-lesion", lesions.suspicious, LESIONS, ("within",)),
         DerivedFact("explained-ulcer", lesions.explained_ulcer, ("les-explained",), ("within",)),
         DerivedFact("skin-lesion", lesions.to_review, (*LESIONS, "les-explained"), ("within",)),
+        DerivedFact(
+            "phosphate-high-for-age", minerals.phosphate_high, (PATIENT, "phosphate"), ("within", "phosphate_above")
+        ),
+        DerivedFact(
+            "phosphate-persistently-high",
+            minerals.phosphate_persists,
+            (PATIENT, "phosphate"),
+            ("within", "phosphate_above"),
+        ),
+        DerivedFact("mineral-labs-normal", minerals.normal, MINERALS, ("within", "calcium_above", "phosphate_above")),
+        DerivedFact(
+            "mineral-labs-abnormal",
+            minerals.abnormal,
+            (*MINERALS, "cap-product"),
+            ("within", "calcium_above", "phosphate_above", "product_above", "paired_within"),
+        ),
+        DerivedFact(
+            "tumor-lysis",
+            patterns.tumor_lysis,
+            (PATIENT, *CALCIUM, "phosphate", "urate", "potassium"),
+            (
+                "urate_above",
+                "potassium_above",
+                "phosphate_above",
+                "phosphate_child_above",
+                "calcium_below",
+                "hours",
+                "criteria",
+            ),
+        ),
+        DerivedFact(
+            "calcium-alkali",
+            patterns.calcium_alkali,
+            (*CALCIUM, "calcium-ionized", "bicarbonate", "egfr", "creatinine"),
+            ("calcium_above", "bicarbonate_above", "egfr_below", "creatinine_above", "within", "paired_within"),
+        ),
+        DerivedFact(
+            "high-calcium-low-phosphate-high-alp",
+            patterns.parathyroid_pattern,
+            (PATIENT, *CALCIUM, "phosphate", "alp"),
+            ("calcium_above", "alp_above", "phosphate_below", "within", "paired_days"),
+        ),
+        DerivedFact(
+            "recent-parenteral-exposure",
+            exposures.parenteral,
+            ("ca-iv", "phosphate-salts", "tpn", PAST_MEDICATIONS),
+            ("within",),
+        ),
+        DerivedFact(
+            "low-dose-or-unknown-warfarin", exposures.low_dose_warfarin, (exposures.WARFARIN,), ("daily_at_most",)
+        ),
+        DerivedFact("warfarin-for-calcinosis", exposures.warfarin_for_calcinosis, (exposures.WARFARIN,)),
+        DerivedFact("calcinosis-assessed", observed.assessed, (observed.IMAGING,), ("within",)),
     )
 }
 
@@ -70,15 +137,20 @@ COMPUTED = {
             (*CALCIUM, "phosphate", "cap-product"),
             window=True,
         ),
+        DerivedMeasurement(ratio.PTH_RATIO, "PTH", ratio.UNIT, 1, ratio.pth_ratio, ("pth",), against=True),
     )
 }
 
 
-def series(facts: Facts, name: str, window_hours: int | None = None) -> Sequence[Measurement]:
-    """Return the results of a measurement, newest first, whether the laboratory reported it or we compute it."""
+def series(facts: Facts, name: str, told: Decimal | int | None = None) -> Sequence[Measurement]:
+    """
+    Return the results of a measurement, newest first, whether the laboratory reported it or we compute it.
+
+    ``told`` is what a computed one must be told: hours, or a limit.
+    """
     computed = COMPUTED.get(name)
     if computed is None:
         return facts.measurements.get(name, ())
-    if computed.window and window_hours is not None:
-        return computed.series(facts, window_hours)
-    return computed.series(facts)
+    if not computed.told or told is None:
+        return computed.series(facts)
+    return computed.series(facts, int(told) if computed.window else told)

@@ -9,9 +9,9 @@ from enum import Enum
 import msgspec
 
 from cds_service.facts.dates import DAY, When
-from cds_service.facts.model import Diagnosis, Measurement, Medication, Procedure
+from cds_service.facts.model import Answer, Diagnosis, Measurement, Medication, Procedure
 
-Item = Measurement | Diagnosis | Medication | Procedure
+Item = Measurement | Diagnosis | Medication | Procedure | Answer
 
 
 class Verdict(Enum):
@@ -32,7 +32,8 @@ class Judgement(msgspec.Struct, frozen=True):
 
     ``items`` are the facts it rests on, ``missing`` names what would have to be known to decide an UNKNOWN,
     ``absent`` names a measurement whose absence is itself the finding. ``wording`` is the line, or a function that
-    words it: most lines of most trails are never read.
+    words it: most lines of most trails are never read. ``tally`` says of what was counted how many hold, and with how
+    many points.
     """
 
     verdict: Verdict
@@ -41,6 +42,7 @@ class Judgement(msgspec.Struct, frozen=True):
     items: tuple[Item, ...] = ()
     missing: tuple[str, ...] = ()
     absent: str = ""
+    tally: tuple[int, Decimal] | None = None
 
     @property
     def label(self) -> str:
@@ -115,7 +117,17 @@ def count(label: str, children: tuple[Judgement, ...], needed: int) -> Judgement
     sure = sum(child.verdict is YES for child in children)
     possible = sure + sum(child.verdict is UNKNOWN for child in children)
     verdict = YES if sure >= needed else UNKNOWN if possible >= needed else NO
-    return Judgement(verdict, label, children, missing=_missing(verdict, children))
+    return Judgement(verdict, label, children, missing=_missing(verdict, children), tally=(sure, Decimal(sure)))
+
+
+def weighed(label: str, children: tuple[Judgement, ...], weights: tuple[Decimal, ...], needed: Decimal) -> Judgement:
+    """Add up the points of what holds; what is UNKNOWN adds none, but may keep the answer open."""
+    pairs = tuple(zip(children, weights, strict=True))
+    sure = sum((weight for child, weight in pairs if child.verdict is YES), Decimal(0))
+    possible = sure + sum((weight for child, weight in pairs if child.verdict is UNKNOWN), Decimal(0))
+    verdict = YES if sure >= needed else UNKNOWN if possible >= needed else NO
+    number = sum(child.verdict is YES for child in children)
+    return Judgement(verdict, label, children, missing=_missing(verdict, children), tally=(number, sure))
 
 
 def _missing(verdict: Verdict, children: tuple[Judgement, ...]) -> tuple[str, ...]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from cds_service.errors import WrongPatient
-from cds_service.facts import bundles, conditions, medications, model, observations, procedures
+from cds_service.facts import bundles, conditions, drafts, medications, model, observations, observed, procedures
 from cds_service.facts.bundles import KIND_OF, Found, Value
 from cds_service.facts.dates import DAY, parse
 from cds_service.facts.horizon import oldest_day
-from cds_service.facts.identity import OURS, STRANGER, Identity
-from cds_service.facts.model import Diagnosis, Facts, Medication, Person, Procedure, SetAside
+from cds_service.facts.identity import OURS, STRANGER, Identity, unversioned
+from cds_service.facts.model import Diagnosis, Draft, Facts, Medication, PastMedication, Person, Procedure, SetAside
+from cds_service.facts.qualitative import Results
 from cds_service.facts.records import Lab, Raw, Record, meta_of, present
 from cds_service.facts.series import Series, Waiting
 from cds_service.facts.shared import Desk, Policy, Reader
@@ -40,6 +42,7 @@ class _Pile(msgspec.Struct):
     labs: dict[str, list[Waiting]]
     aside: list[SetAside]
     person: Person = Person()
+    orders: tuple[Draft, ...] = ()
 
 
 def take_in(request: HookRequest, reader: Reader, now: float, policy: Policy = _DEFAULT) -> Facts:
@@ -50,26 +53,36 @@ def take_in(request: HookRequest, reader: Reader, now: float, policy: Policy = _
     them, if the site chose so), and MalformedJson where a member stands twice.
     """
     values = bundles.open_values(request.prefetch, request.shaped)
+    context = drafts.open_context(request.about)
     bases = policy.bases | ({request.fhir_server} if request.fhir_server else frozenset())
     identity = Identity(request.patient_id, bases)
     desk = Desk(reader, policy, now, {}, reader.labs, reader.unit, reader.terminology.analytes)
     everything = [found for value in values.values() for found in value.found]
-    for found in everything:
-        if found.record.resourceType == "Patient":
-            identity.learn(found)
+    _learn_patients(identity, everything, context.found)
+    context = drafts.without_strangers(context, identity, drop=policy.drop_strangers)
     pile = _Pile({}, {}, [])
-    everything += _file_labs(values, everything, desk, identity, pile)
+    everything += [*_file_labs(values, everything, desk, identity, pile), *context.problems]
     newest = _latest_versions(everything)
     if len(newest) < len(everything):
         _refuse_strangers(everything, desk, identity)
-    for found in newest:
+    desk.find = _finder([*newest, *context.found], identity)
+    for found in (*newest, *context.found):
         if found.record.resourceType == "Medication":
             _learn_medication(desk, found, bases)
     for found in newest:
         _read(found, desk, identity, pile)
     for key, value in values.items():
         pile.aside += [SetAside(key if key in model.KINDS else "other", "misfit")] * value.misfits
-    return _facts(pile, desk, _states(values), _horizons(values))
+    if context.about_orders:
+        pile.orders = drafts.orders_of(context, newest, desk, identity)
+    return _facts(pile, desk, _states(values), _horizons(values), about_orders=context.about_orders)
+
+
+def _learn_patients(identity: Identity, *sent: Iterable[Found]) -> None:
+    """Learn from every Patient that was sent by which names this request refers to the patient."""
+    for found in chain.from_iterable(sent):
+        if found.record.resourceType == "Patient":
+            identity.learn(found)
 
 
 def _file_labs(
@@ -114,6 +127,22 @@ def _reference_to_patient(labs: list[Lab], identity: Identity) -> str | None:
     """Return how the first result refers to the patient, if it is this patient; else None."""
     subject = labs[0].subject if labs else None
     return subject.reference if subject and subject.reference and identity.whose(labs[0]) == OURS else None
+
+
+def _finder(everything: list[Found], identity: Identity) -> Callable[[str], Record | None]:
+    """Return the function that finds a resource of this patient by a reference to it; few calls ever need it."""
+
+    def find(reference: str) -> Record | None:
+        wanted = unversioned(reference)
+        for found in everything:
+            record = found.record
+            local = f"{record.resourceType}/{record.id}"
+            named = found.full_url == wanted or (record.id and (local == wanted or wanted.endswith(f"/{local}")))
+            if named and isinstance(record, Record) and not found.misfit:
+                return record if identity.whose(record) == OURS and not _modified(record) else None
+        return None
+
+    return find
 
 
 def _learn_medication(desk: Desk, found: Found, bases: Iterable[str]) -> None:
@@ -246,7 +275,7 @@ def _states(values: dict[str, Value]) -> dict[str, State]:
     A value that holds other kinds only than its key says does not speak for its key. Of several values that are
     known by what they hold the least complete counts.
     """
-    named = {key: value.state for key, value in values.items() if key in model.KINDS and _speaks_for(value, key)}
+    named = {key: value.state for key, value in values.items() if _speaks_for(value, key)}
     others: dict[str, State] = {}
     for key, value in values.items():
         for kind in value.kinds() if key not in named else ():
@@ -256,7 +285,9 @@ def _states(values: dict[str, Value]) -> dict[str, State]:
 
 def _speaks_for(value: Value, key: str) -> bool:
     kinds = value.kinds()
-    return not kinds or key in kinds
+    if key == model.PAST_MEDICATIONS:
+        return not kinds or model.MEDICATIONS in kinds
+    return key in model.KINDS and (not kinds or key in kinds)
 
 
 def _horizons(values: dict[str, Value]) -> dict[str, int]:
@@ -270,13 +301,17 @@ def _horizons(values: dict[str, Value]) -> dict[str, int]:
     return found
 
 
-def _facts(pile: _Pile, desk: Desk, states: dict[str, State], horizons: dict[str, int]) -> Facts:
+def _facts(pile: _Pile, desk: Desk, states: dict[str, State], horizons: dict[str, int], *, about_orders: bool) -> Facts:
     return Facts(
         now=desk.now,
         person=pile.person,
         states=states,
         horizons=horizons,
-        measurements={name: Series(labs, observations.reader(desk, name)) for name, labs in pile.labs.items()},
+        measurements={
+            name: Series(labs, observations.reader(desk, name))
+            for name, labs in pile.labs.items()
+            if not desk.analytes[name].qualitative
+        },
         diagnoses=_sorted(pile.facts.get(Diagnosis, {})),
         medications=_sorted(pile.facts.get(Medication, {})),
         procedures=_sorted(pile.facts.get(Procedure, {})),
@@ -284,6 +319,15 @@ def _facts(pile: _Pile, desk: Desk, states: dict[str, State], horizons: dict[str
         seen=desk.seen,
         memo={},
         today=int(desk.now // DAY),
+        past_medications=_sorted(pile.facts.get(PastMedication, {})),
+        answers={
+            name: Results(labs, desk, desk.analytes[name])
+            for name, labs in pile.labs.items()
+            if desk.analytes[name].qualitative
+        },
+        observed=observed.reader(desk),
+        orders=pile.orders,
+        about_orders=about_orders,
     )
 
 

@@ -21,7 +21,7 @@ from cds_service.facts.evidence import (
     turned,
     within_days,
 )
-from cds_service.facts.model import CONDITIONS, LABS, PROCEDURES, Diagnosis, Facts, Medication, Procedure
+from cds_service.facts.model import CONDITIONS, LABS, PROCEDURES, Answer, Diagnosis, Facts, Medication, Procedure
 from cds_service.facts.series import recent
 from cds_service.protocol.prefetch import State
 
@@ -82,6 +82,9 @@ def describe(item: Item) -> str:
         day = f", {since}{item.when.day}" if item.when else ", undated"
         how = " by name only" if item.how == "name" else f" {item.system} {item.code}"
         return f"{item.display or item.concept} ({how.strip()}){day}"
+    if isinstance(item, Answer):
+        how = " (test known by its name only)" if item.how == "name" else ""
+        return f"{item.concept} {item.said}{how}, {item.when.day}"
     return f"{item.analyte} {item.comparator}{item.reported} {item.unit}, {item.when.day}"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache, wraps
 from typing import Protocol
 
+from cds_service.facts import observed
 from cds_service.facts.evidence import UNKNOWN, YES, Judgement, Verdict, every, some, within_days
 from cds_service.facts.kidney import absence, active, describe
 from cds_service.facts.model import CONDITIONS, Diagnosis, Facts, Person
@@ -17,7 +18,7 @@ from cds_service.protocol.prefetch import State
 
 # KNOWLEDGE 2.3: a diagnosis of one encounter that is older than this is no lesion of today.
 ENCOUNTER_DAYS = 90
-CONCEPTS = ("les-strong", "les-ulcer", "les-pain", "les-nodule", "les-purpura", "les-explained")
+CONCEPTS = observed.LESIONS
 _NO_LESIONS = Facts(now=0, person=Person(), states={CONDITIONS: State.EMPTY})
 
 
@@ -34,7 +35,8 @@ def _none_for_most(judge: Judge) -> Judge:
 
     @wraps(judge)
     def judged(facts: Facts, *, within: int) -> Judgement:
-        if facts.covers(CONDITIONS, None) and facts.diagnoses.keys().isdisjoint(CONCEPTS):
+        nowhere = facts.observed is None and facts.diagnoses.keys().isdisjoint(CONCEPTS)
+        if nowhere and facts.covers(CONDITIONS, None):
             return nothing(within)
         return judge(facts, within=within)
 
@@ -43,7 +45,7 @@ def _none_for_most(judge: Judge) -> Judge:
 
 def of_class(facts: Facts, label: str, concept: str, within: int) -> Judgement:
     """Judge whether an active lesion of one class began or was recorded within so many days."""
-    lesions = active(facts, concept)
+    lesions = (*active(facts, concept), *observed.lesions(facts, concept))
     recent = [(lesion, _recent(lesion, facts, within)) for lesion in lesions]
     sure = tuple(lesion for lesion, verdict in recent if verdict is YES)
     if sure:

@@ -11,11 +11,13 @@ import msgspec
 from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse
 from cds_service.facts.identity import unversioned
-from cds_service.facts.model import Medication, SetAside
+from cds_service.facts.model import Medication, PastMedication, SetAside
+from cds_service.facts.reasons import reasons_of
 from cds_service.facts.records import Period, Raw, Record, present
 from cds_service.facts.shared import Desk, display_of
 from cds_service.protocol.wire import no_twins
 from cds_service.terminology.concepts import Match
+from cds_service.terminology.meaning import AMBIGUOUS, Meaning
 
 ORDERED = frozenset({"", "order", "original-order", "reflex-order", "filler-order", "instance-order"})
 SYSTEMIC = ("oral", "injection", "rectal")
@@ -88,11 +90,67 @@ def read(record: Record, desk: Desk) -> Iterator[Medication | SetAside]:
     for match in meaning.matches:
         route = match.route or _route(bounds)
         why = reason or _not_systemic(match, route, desk)
+        name = meaning.display or desk.reader.terminology.label(match.concept)
+        known = (match.concept, match.system, match.code, match.how, name, route, _when(record))
         if why:
             yield SetAside(kind, why, match.concept, _when(record))
+            if reason in _OVER and _was_taken(record) and not _not_systemic(match, route, desk):
+                yield PastMedication(*known, until=_until(record, bounds))
         else:
+            yield Medication(*known, bytes(_dosage(record)), reasons_of(record, desk))
+
+
+def ordered(record: Record, desk: Desk) -> tuple[list[Medication], str]:
+    """
+    Return the medications that an order not yet signed means, and "", or why it cannot be read.
+
+    Route and ingredients decide as they do for what the patient takes; status and dates are not asked here.
+    """
+    if present(record.medication):
+        return [], "other-fhir-version"
+    code = _code(record, desk)
+    if code is None:
+        return [], "unresolved"
+    meaning = desk.reader.medications(bytes(code))
+    if not meaning.matches:
+        desk.unmatched("orders", meaning)
+        return [], "" if _says_what(meaning) else "unreadable-code"
+    bounds, found = _bounds(record), []
+    for match in meaning.matches:
+        route = match.route or _route(bounds)
+        if not _not_systemic(match, route, desk):
             name = meaning.display or desk.reader.terminology.label(match.concept)
-            yield Medication(match.concept, match.system, match.code, match.how, name, route, _when(record))
+            known = (match.concept, match.system, match.code, match.how, name, route, _when(record))
+            found.append(Medication(*known, bytes(_dosage(record)), reasons_of(record, desk)))
+    return found, ""
+
+
+def _says_what(meaning: Meaning) -> bool:
+    """Say whether an order that is none of ours tells what it is: in words, or by a code of a system that we know."""
+    if meaning.reason == AMBIGUOUS:
+        return False
+    return bool(meaning.display) or any(system in ("RxNorm", "ATC") for system, _ in meaning.seen)
+
+
+# The order was carried out and has ended. What was entered in error, cancelled or not taken never was.
+_OVER = frozenset({"status-completed", "status-stopped", "ended"})
+
+
+def _was_taken(record: Record) -> bool:
+    return not record.doNotPerform and (record.intent or "") in ORDERED
+
+
+def _until(record: Record, bounds: _Bounds) -> When | None:
+    """Return when a medication ended, at the latest: the last end that is recorded."""
+    dispense = bounds.dispense.validityPeriod if bounds.dispense else None
+    periods = [record.effectivePeriod, dispense, *(_limit(dosage) for dosage in bounds.dosages)]
+    ends = [end for period in periods if period and (end := parse(period.end))]
+    single = parse(record.effectiveDateTime)
+    return max(ends, key=_end) if ends else single
+
+
+def _end(when: When) -> float:
+    return when.end
 
 
 def _code(record: Record, desk: Desk) -> Raw | None:
@@ -134,11 +192,15 @@ def _when(record: Record) -> When | None:
     )
 
 
+def _dosage(record: Record) -> Raw:
+    return record.dosageInstruction if present(record.dosageInstruction) else record.dosage
+
+
 def _bounds(record: Record) -> _Bounds:
     no_twins(bytes(record.dosageInstruction) or bytes(record.dosage))
     no_twins(bytes(record.dispenseRequest))
     bounds = _Bounds()
-    raw = record.dosageInstruction if present(record.dosageInstruction) else record.dosage
+    raw = _dosage(record)
     # A dosage or dispense we cannot read says nothing about whether the medication is taken.
     with suppress(*_WRONG):
         bounds.dosages = _dosages.decode(raw) if present(raw) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -20,6 +20,8 @@ PATIENT, LABS, CONDITIONS, MEDICATIONS, STATEMENTS, PROCEDURES = KINDS = (
     "statements",
     "procedures",
 )
+# Asked for only where a rule asks what was given lately: orders that have ended would crowd out those that have not.
+PAST_MEDICATIONS = "pastMedications"
 
 
 class Measurement(msgspec.Struct, frozen=True, gc=False):
@@ -42,6 +44,23 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     recorded: tuple[str, bytes] = ("", b"")
     notes: tuple[str, ...] = ()
     parts: tuple[Measurement, ...] = ()
+    upper: Decimal | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """
+    A qualitative result, an antibody say: "positive", "negative", or "" where it was reported and cannot be read.
+
+    ``said`` are the words of the laboratory. ``how`` "name" means that the test was recognised by its name only.
+    """
+
+    concept: str
+    meaning: str
+    said: str
+    when: When
+    status: str = "final"
+    rank: tuple[float, int] = (0.0, 0)
+    how: str = "code"
 
 
 class Diagnosis(msgspec.Struct, frozen=True, gc=False):
@@ -63,7 +82,11 @@ class Diagnosis(msgspec.Struct, frozen=True, gc=False):
 
 
 class Medication(msgspec.Struct, frozen=True, gc=False):
-    """A medication the patient takes now. ``how`` "name" means only its name was recognised."""
+    """
+    A medication the patient takes now. ``how`` "name" means only its name was recognised.
+
+    ``dosage`` is its dosage as it was sent (doses.py reads it), ``reasons`` are the diagnoses it was ordered for.
+    """
 
     concept: str
     system: str
@@ -72,6 +95,26 @@ class Medication(msgspec.Struct, frozen=True, gc=False):
     display: str
     route: str = ""
     when: When | None = None
+    dosage: bytes = b""
+    reasons: tuple[str, ...] = ()
+
+
+class PastMedication(Medication, frozen=True, gc=False):
+    """A medication that was ordered or taken, and has ended: ``until`` says when, where that was recorded."""
+
+    until: When | None = None
+
+
+class Draft(Medication, frozen=True, gc=False):
+    """
+    An order of this call, not yet signed: a medication, or a test or referral of hooks/concepts/orders.yaml.
+
+    ``reference`` is how suggestions name it, "MedicationRequest/17". ``selected`` says whether the clinician is
+    choosing it now: rules speak of these only. An order that cannot be read has no concept, and ``how`` says why.
+    """
+
+    reference: str = ""
+    selected: bool = True
 
 
 class Procedure(msgspec.Struct, frozen=True, gc=False):
@@ -83,6 +126,16 @@ class Procedure(msgspec.Struct, frozen=True, gc=False):
     how: str
     display: str
     when: When | None = None
+
+
+class Answers(Protocol):
+    """The qualitative results of one test, read when somebody asks."""
+
+    def newest_first(self) -> tuple[Answer, ...]:
+        """Return the results that count, newest first."""
+
+    def asides(self) -> list[SetAside]:
+        """Return the results that had to be set aside."""
 
 
 class SetAside(msgspec.Struct, frozen=True, gc=False):
@@ -110,6 +163,8 @@ class Facts(msgspec.Struct, frozen=True):
     ``now`` is in seconds since 1970 (UTC), ``today`` its calendar day counted from 1970-01-01. Every tuple is newest
     first. ``seen`` counts the codes that were met and mean nothing here, as (kind, system, code). ``horizons`` say up
     to which day a page that was cut off is complete. ``memo`` holds what was already derived from these facts.
+    ``answers`` are the qualitative results; ``observed`` reads lesions, notes and images out of other Observations.
+    ``about_orders`` says that the hook is about orders, ``orders`` are those of this call.
     """
 
     now: float
@@ -124,6 +179,11 @@ class Facts(msgspec.Struct, frozen=True):
     seen: dict[tuple[str, str, str], int] = {}
     memo: dict[Any, Any] = {}
     today: int = 0
+    past_medications: dict[str, tuple[PastMedication, ...]] = {}
+    answers: Mapping[str, Answers] = {}
+    observed: Callable[[], dict[str, tuple[Diagnosis | Procedure, ...]]] | None = None
+    orders: tuple[Draft, ...] = ()
+    about_orders: bool = False
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return what ``compute`` makes of these facts, computing it once however many rules ask."""
@@ -141,7 +201,7 @@ class Facts(msgspec.Struct, frozen=True):
             if len(series) >= 0
             for aside in getattr(series, "asides", ())
         ]
-        return (*self.unusable, *labs)
+        return (*self.unusable, *labs, *(aside for answers in self.answers.values() for aside in answers.asides()))
 
     def newest_aside(self, *tests: str) -> SetAside | None:
         """Return the newest result of these tests that was set aside, if it is newer than every usable one."""

@@ -12,6 +12,8 @@ import msgspec
 from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse
 from cds_service.facts.model import Measurement, SetAside
+from cds_service.facts.numbers import decimal
+from cds_service.facts.ranges import upper_limits
 from cds_service.facts.records import Component, Lab, Quantity, Raw, present
 from cds_service.facts.series import Waiting, moment_of
 from cds_service.facts.shared import Desk
@@ -19,6 +21,8 @@ from cds_service.protocol.wire import no_twins
 from cds_service.terminology import Analyte
 from cds_service.terminology.meaning import Meaning
 
+# Tests whose assays differ so much that the laboratory's own upper limit counts (KNOWLEDGE 2).
+RANGED = frozenset({"pth"})
 USABLE = {"final": 0, "amended": 1, "corrected": 2}
 UNUSABLE = frozenset({"registered", "preliminary", "cancelled", "entered-in-error", "unknown"})
 COMPARATORS = ("<", "<=", ">", ">=")
@@ -37,7 +41,6 @@ REASONS = {
     "bad-date": "its date does not exist",
     "undated": "it has no date",
 }
-_NUMBER = re.compile(rb"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 _HEMOLYSED = re.compile(rb"h(a)?emoly[sz]", re.IGNORECASE)
 _NOT_HEMOLYSED = re.compile(rb"\b(no|not|non|without|negative for)\b[^.;,]{0,20}h(a)?emoly[sz]", re.IGNORECASE)
 # HL7 v2-0493, specimen condition: HEM means hemolyzed.
@@ -52,7 +55,9 @@ def file(meaning: Meaning, found: list[Waiting], desk: Desk, waiting: dict[str, 
     for match in meaning.matches:
         waiting.setdefault(match.concept, []).extend(found)
     if not meaning.matches:
-        desk.unmatched(model.LABS, meaning, len(found))
+        desk.others.append(found)
+        if not desk.reader.means_more(found[0][0].code):
+            desk.unmatched(model.LABS, meaning, len(found))
 
 
 def file_one(record: Lab, desk: Desk, waiting: dict[str, list[Waiting]]) -> None:
@@ -84,16 +89,29 @@ def _parts(record: Lab) -> Iterator[Component]:
 def reader(desk: Desk, concept: str) -> Callable[[Lab, Component | None], Measurement | SetAside]:
     """Return the function that reads the results of one test at this desk."""
     analyte = desk.analytes[concept]
+    if concept in RANGED:
+        return lambda record, part: _with_limit(_result(record, desk, analyte, part), record, desk, analyte, part)
     return lambda record, part: _result(record, desk, analyte, part)
+
+
+def _with_limit(
+    result: Measurement | SetAside, record: Lab, desk: Desk, analyte: Analyte, part: Component | None
+) -> Measurement | SetAside:
+    """Give a result the upper limit of normal that came with it, if exactly one did."""
+    one: Lab | Component = record if part is None else part
+    if isinstance(result, SetAside) or one.valueQuantity is None or not present(one.referenceRange):
+        return result
+    limits = set(upper_limits(one.referenceRange, one.valueQuantity, desk, analyte))
+    return msgspec.structs.replace(result, upper=limits.pop()) if len(limits) == 1 else result
 
 
 def _result(record: Lab, desk: Desk, analyte: Analyte, part: Component | None) -> Measurement | SetAside:
     when = parse(record.effectiveDateTime) if record.effectiveDateTime else moment_of(record)
     quantity = record.valueQuantity if part is None else part.valueQuantity
-    reason = _unusable(record, desk, analyte, when) or _no_number(record, part, quantity)
+    reason = unusable(record, desk, analyte, when) or _no_number(record, part, quantity)
     if reason or when is None or quantity is None:
         return _aside(record, analyte, reason or "undated", when)
-    reported = _decimal(quantity.value)
+    reported = decimal(quantity.value)
     if reported is None:
         return _aside(record, analyte, "not-numeric", when)
     if quantity.comparator and quantity.comparator not in COMPARATORS:
@@ -127,7 +145,7 @@ def _converted(
     )
 
 
-def _unusable(record: Lab, desk: Desk, analyte: Analyte, when: When | None) -> str:
+def unusable(record: Lab, desk: Desk, analyte: Analyte, when: When | None) -> str:
     """Name the first reason why the resource as a whole cannot be used; "" where there is none."""
     status = record.status
     if status not in USABLE and not (status == "preliminary" and desk.policy.allow_preliminary):
@@ -175,13 +193,6 @@ def _has_other_value(record: Lab | Component) -> bool:
         record.valuePeriod,
     )
     return any(others) and any(map(present, others))
-
-
-def _decimal(raw: Raw) -> Decimal | None:
-    if not 0 < len(raw) <= 48:
-        return None
-    number = bytes(raw)
-    return Decimal(number.decode("ascii")) if _NUMBER.fullmatch(number) else None
 
 
 def _notes(record: Lab, when: When) -> tuple[str, ...]:

@@ -71,6 +71,8 @@ class Component(msgspec.Struct, gc=False):
     valuePeriod: Raw = NOTHING
     dataAbsentReason: Raw = NOTHING
     modifierExtension: Raw = NOTHING
+    interpretation: Raw = NOTHING
+    referenceRange: Raw = NOTHING
 
 
 class Lab(msgspec.Struct, gc=False, omit_defaults=True):
@@ -351,6 +353,7 @@ class Prefetch(msgspec.Struct, gc=False, omit_defaults=True):
     medications: Searched = msgspec.UNSET
     statements: Searched = msgspec.UNSET
     procedures: Searched = msgspec.UNSET
+    pastMedications: Searched = msgspec.UNSET
 
 
 class LooseBundle(msgspec.Struct, gc=False):

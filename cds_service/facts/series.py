@@ -37,6 +37,11 @@ class Lazy(Sequence[Measurement]):
             taken.append(following)
         return True
 
+    @property
+    def looked_at(self) -> int:
+        """How many measurements somebody has looked at."""
+        return len(self._taken)
+
     def __iter__(self) -> Iterator[Measurement]:
         """Yield the measurements, newest first."""
         taken, place = self._taken, 0

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from cds_service.facts.records import CodeableConcept, Raw
+from cds_service.facts.records import CodeableConcept, Raw, Record
+from cds_service.facts.series import Waiting
 from cds_service.protocol.wire import no_twins
 from cds_service.terminology import Analyte, Coding, Terminology
 from cds_service.terminology.meaning import Meaning, Remembered, read_meaning
@@ -33,6 +34,9 @@ class Reader:
         self.diagnoses = self._remembered("diagnosis")
         self.medications = self._remembered("medication")
         self.procedures = self._remembered("procedure")
+        self.orders: dict[tuple[str, str], list[str]] = {}
+        for order in terminology.orders.values():
+            self.orders.setdefault((order.system, order.code), []).append(order.id)
         self._units: dict[tuple[str | None, str | None, str | None, str], tuple[str, str]] = {}
 
     def _remembered(self, kind: str) -> Remembered:
@@ -44,6 +48,17 @@ class Reader:
             return msgspec.structs.replace(meaning, display=_spoken(codings, text))
 
         return Remembered(read, {})
+
+    def documents(self, raw: bytes) -> list[tuple[str, str, str, str]]:
+        """Return the notes and images that a LOINC code means: concept, system, code, and how the record words it."""
+        meaning = self.procedures(raw)
+        matches = [one for one in meaning.matches if one.system == "LOINC"]
+        return [(one.concept, one.system, one.code, meaning.display) for one in matches]
+
+    def means_more(self, raw: Raw) -> bool:
+        """Say whether the code of an Observation that is no test of ours means a diagnosis, a note or an image."""
+        code = bytes(raw)
+        return bool(self.diagnoses(code).matches or self.documents(code))
 
     def unit(self, code: str | None, text: str | None, system: str | None, analyte: Analyte) -> tuple[str, str]:
         """Return the unit of a result and "", or "" and the reason why its unit cannot be used (never guessed)."""
@@ -81,6 +96,8 @@ class Desk(msgspec.Struct):
     unit: Callable[[str | None, str | None, str | None, Analyte], tuple[str, str]]
     analytes: dict[str, Analyte]
     medication_texts: dict[str, Raw] = {}
+    others: list[list[Waiting]] = []
+    find: Callable[[str], Record | None] = lambda _reference: None
 
     def unmatched(self, kind: str, meaning: Meaning, times: int = 1) -> None:
         """Count codes that were met and mean nothing here: the drift list."""

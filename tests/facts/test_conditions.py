@@ -176,3 +176,44 @@ def test_a_condition_that_may_mean_the_opposite_is_not_used(facts: TakeIn, membe
     found = facts(condition(**members))
 
     assert ([], 1) == (failure(found), len(found.set_aside))
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        [{"text": "Scrotum"}],
+        [{"coding": [{"system": "http://snomed.info/sct", "code": "0", "display": "Skin of penis"}]}],
+        [{"text": "left thigh"}, {"text": "vulva"}],
+    ],
+    ids=["in words", "coded", "one of two"],
+)
+def test_calcinosis_at_a_genital_body_site_is_genital_calcinosis(facts: TakeIn, site: Any) -> None:
+    """
+    KNOWLEDGE 1.11: genital calcinosis has no code of its own.
+    """
+    found = facts(condition(concept("L94.2", "http://hl7.org/fhir/sid/icd-10-cm"), bodySite=site)).diagnoses
+
+    assert {"calcinosis-cutis", "idi-genital"} == set(found)
+
+
+@pytest.mark.parametrize(
+    "site", [LEFT_OUT, None, [], [{"text": "left elbow"}], [{}], {"text": "Scrotum"}, "Scrotum", [7]], ids=repr
+)
+def test_calcinosis_elsewhere_or_at_a_site_that_cannot_be_read_is_not_genital(facts: TakeIn, site: Any) -> None:
+    found = facts(condition(concept("L94.2", "http://hl7.org/fhir/sid/icd-10-cm"), bodySite=site)).diagnoses
+
+    assert {"calcinosis-cutis"} == set(found)
+
+
+def test_a_genital_body_site_alone_means_no_calcinosis(facts: TakeIn) -> None:
+    found = facts(condition(concept("N50.89", "http://hl7.org/fhir/sid/icd-10-cm"), bodySite=[{"text": "Scrotum"}]))
+
+    assert {} == found.diagnoses
+
+
+def test_an_ulcer_is_named_as_the_record_names_it_whatever_its_site(facts: TakeIn) -> None:
+    code = concept("46742003", "http://snomed.info/sct", display="Skin ulcer")
+    found = facts(condition(code, bodySite=[{"text": "tip of the left index finger"}])).diagnoses
+
+    assert {"les-ulcer", "les-digital-ulcer"} == set(found)
+    assert {"Skin ulcer"} == {item.display for items in found.values() for item in items}
