@@ -12,8 +12,10 @@ import msgspec
 
 from cds_service import schemas, terminology
 from cds_service.errors import ContentError
+from cds_service.protocol.profile import Profile
 from cds_service.protocol.service import Service
-from cds_service.rules import needs, source, thresholds
+from cds_service.rules import clients, merging, needs, source, thresholds
+from cds_service.rules.merging import Merging
 from cds_service.rules.model import Rule, Value, Values
 from cds_service.rules.scope import meant
 from cds_service.schemas import strict_yaml
@@ -23,23 +25,33 @@ T = TypeVar("T")
 
 
 class ServiceRules(msgspec.Struct, frozen=True):
-    """A service with the rules it asks, in their order, and how many cards it may show."""
+    """
+    A service with the rules it asks, in the order of their cards, and how many cards it may show.
+
+    ``repeat`` "unless-changed" keeps quiet what another service showed the same user in the same encounter.
+    """
 
     service: Service
     rules: tuple[Rule, ...]
     card_limit: int
+    repeat: str = "always"
+
+    def showing(self, limit: int) -> ServiceRules:
+        """Return the same service with room for another number of cards."""
+        return self if limit == self.card_limit else msgspec.structs.replace(self, card_limit=limit)
 
 
 class RuleBook(msgspec.Struct, frozen=True):
-    """Rules, services and terminology that belong together; ``fingerprint`` names exactly this content."""
+    """Rules, services, clients and terminology that belong together; ``fingerprint`` names exactly this content."""
 
     rules: dict[str, Rule]
     services: dict[str, ServiceRules]
     terminology: Terminology
-    merging: tuple[tuple[str, ...], ...]
+    merging: Merging
     fingerprint: str
     site: str = ""
     memo: dict[Hashable, Any] = {}
+    clients: dict[str, Profile] = {}
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return what ``compute`` makes of this book, computing it once: a book never changes."""
@@ -75,15 +87,28 @@ class Shelf:
 
 def load_book(content: Path, site: str = "") -> RuleBook:
     """Load a content folder (``hooks/``). Raises ContentError, with file and line, for the first thing wrong."""
-    words = terminology.load(content / "concepts")
+    words, chosen = load_words(content, site)
+    rules = _rules(content, words, chosen)
+    return RuleBook(
+        rules,
+        _services(content, rules, words),
+        words,
+        merging.load(content),
+        _fingerprint(content, site),
+        site,
+        clients=clients.load(content, words),
+    )
+
+
+def load_words(content: Path, site: str = "") -> tuple[Terminology, thresholds.Site]:
+    """Load the terminology of a content folder as a site has it, and what the site changed. Asks no network."""
     chosen = thresholds.read_site(content / "sites" / f"{site}.yaml") if site else thresholds.Site()
+    words = terminology.load(content / "concepts", chosen.extension.products)
     if chosen.system_aliases:
         thresholds.check_aliases(chosen, words)
         words.systems = words.systems.with_aliases(chosen.system_aliases)
-    rules = _rules(content, words, chosen)
-    return RuleBook(
-        rules, _services(content, rules, words), words, _merging(content, rules), _fingerprint(content, site), site
-    )
+    terminology.extend(words, chosen.extension.additions)
+    return words, chosen
 
 
 def rule_paths(content: Path) -> dict[str, Path]:
@@ -131,6 +156,8 @@ def _services(content: Path, rules: dict[str, Rule], words: Terminology) -> dict
     found: dict[str, ServiceRules] = {}
     for path in sorted(content.glob("*/service.yaml")):
         one = _service(path, rules, words)
+        if not one.rules:
+            continue  # A service that asks nothing is not announced: its silence would look like safety.
         if one.service.id in found:
             raise ContentError(
                 f'The service "{one.service.id}" stands twice.',
@@ -145,12 +172,7 @@ def _service(path: Path, rules: dict[str, Rule], words: Terminology) -> ServiceR
     file = f"{path.parent.name}/service.yaml"
     document = strict_yaml.read(path, shown_as=file)
     schemas.check("service", document, file)
-    for name, line in zip(document["rules"], document["rules"].lines, strict=True):
-        if name not in rules:
-            raise ContentError(
-                f'There is no rule "{name}".{meant(name, rules)}', where=f"{file}:{line}", slug="unknown-rule"
-            )
-    asked = tuple(rules[name] for name in document["rules"])
+    asked = _asked(document, rules, file)
     service = Service(
         hook=document["hook"],
         id=document["id"],
@@ -159,25 +181,43 @@ def _service(path: Path, rules: dict[str, Rule], words: Terminology) -> ServiceR
         usage_requirements=" ".join(document["usage_requirements"].split()),
         prefetch=needs.templates(asked, words),
     )
-    return ServiceRules(service, asked, document["card_limit"])
+    return ServiceRules(service, asked, document["card_limit"], document.get("repeat") or "always")
 
 
-def _merging(content: Path, rules: dict[str, Rule]) -> tuple[tuple[str, ...], ...]:
-    path = content / "rules" / "merging.yaml"
-    if not path.exists():
-        return ()
-    document = strict_yaml.read(path, shown_as="rules/merging.yaml")
-    if not all(isinstance(group, dict) and "rules" in group for group in document.get("cards") or [None]):
-        raise ContentError(
-            "Every entry under cards: needs a list of rules.", where="rules/merging.yaml:1", slug="wrong-shape"
-        )
-    return tuple(tuple(name for name in group["rules"] if name in rules) for group in document["cards"])
+def _asked(document: strict_yaml.Mapping, rules: dict[str, Rule], file: str) -> tuple[Rule, ...]:
+    """Return the rules that name a service's hook and are to run: first those it puts first, then by number."""
+    asked = {
+        rule.id: rule
+        for rule in sorted(rules.values(), key=lambda rule: (rule.number, rule.id))
+        if document["hook"] in rule.hooks and rule.status in ("active", "pilot")
+    }
+    first = document.get("first") or ()
+    for name, line in zip(first, getattr(first, "lines", ()), strict=True):
+        if name not in rules:
+            raise ContentError(
+                f'There is no rule "{name}".{meant(name, rules)}', where=f"{file}:{line}", slug="unknown-rule"
+            )
+        if document["hook"] not in rules[name].hooks:
+            raise ContentError(
+                f'The rule "{name}" is not asked at {document["hook"]}.',
+                where=f"{file}:{line}",
+                slug="not-asked-here",
+                remedy="Add the hook to hooks: of the rule, or take the rule out of this list.",
+            )
+    return tuple([asked.pop(name) for name in first if name in asked]) + tuple(asked.values())
 
 
 def _fingerprint(content: Path, site: str) -> str:
     digest = hashlib.sha256()
     for path in sorted(content.rglob("*")):
         relative = path.relative_to(content)
-        if path.is_file() and path.suffix in (".yaml", ".csv") and (relative.parts[0] != "sites" or path.stem == site):
+        if path.is_file() and _counts(relative, site):
             digest.update(relative.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _counts(relative: Path, site: str) -> bool:
+    """Say whether a file is part of the content: of the site files, only those of the site in force are."""
+    if relative.parts[0] != "sites":
+        return relative.suffix in (".yaml", ".csv")
+    return relative.parts[1] in (site, f"{site}.yaml") and relative.suffix in (".yaml", ".yml", ".csv", ".json")

@@ -16,6 +16,7 @@ from cds_service.schemas.strict_yaml import Mapping, Sequence
 from cds_service.terminology import Terminology
 
 BASE, PATIENT_ID = "https://ehr.example/fhir", "patient-of-the-vignette"
+_SEARCHED = (*(kind for kind in model.KINDS if kind != model.PATIENT), model.PAST_MEDICATIONS)
 _ID = {"subject": {"reference": f"Patient/{PATIENT_ID}"}}
 _KIND_OF = {
     "Observation": model.LABS,
@@ -34,6 +35,8 @@ _UNKNOWN_AGE = re.compile(rf"({_WHO}) of unknown age")
 _AGO = re.compile(r"(\d+) (hour|day|week|year)s? ago")
 _AHEAD = re.compile(r"in (\d+) (hour|day|week|year)s?")
 _ISO = re.compile(r"\d{4}(-\d{2}){0,2}")
+_OFTEN = {"daily": (1, "d"), "twice daily": (2, "d"), "weekly": (1, "wk")}
+_DOSE = re.compile(rf"(\d+(?:\.\d+)?) (\w+) ({'|'.join(_OFTEN)})")
 _RESULT = re.compile(r"(<=|>=|<|>)?\s*(-?\d+(?:\.\d+)?)(?:\s+(.+))?")
 
 
@@ -46,10 +49,10 @@ class Chart(msgspec.Struct):
 
     def prefetch(self, scene: Mapping) -> dict[str, Any]:
         """Return the prefetch values an EHR would send. Raises ContentError where the vignette does not read."""
-        found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in model.KINDS if kind != model.PATIENT}
+        found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _SEARCHED}
         for number, resource in enumerate(self._resources(scene)):
             resource["id"] = f"{resource['resourceType'].lower()}-{number}"
-            found.setdefault(_KIND_OF[resource["resourceType"]], []).append(resource)
+            found.setdefault(_kind_of(resource), []).append(resource)
         values: dict[str, Any] = {model.PATIENT: self.person(scene["patient"], scene.lines["patient"])}
         truncated = scene.get("truncated") or ()
         values |= {kind: _bundle(resources, more=kind in truncated) for kind, resources in found.items()}
@@ -62,6 +65,8 @@ class Chart(msgspec.Struct):
             yield self.condition(_mapping(item), line)
         for concept, results in (scene.get("labs") or Mapping()).items():
             yield from self.labs(concept, results, scene["labs"].lines[concept])
+        for item, line in _items(scene.get("findings")):
+            yield self.finding(_mapping(item), line)
         for item, line in _items(scene.get("medications")):
             yield self.medication(_mapping(item), line)
         for concept, times in (scene.get("procedures") or Mapping()).items():
@@ -140,6 +145,7 @@ class Chart(msgspec.Struct):
             "verificationStatus": _status("condition-ver-status", item.get("verification", "confirmed")),
             "category": [_category("encounter-diagnosis" if item.get("encounter") else "problem-list-item")],
             "code": self._code(item, "diagnosis", line),
+            **({"bodySite": [{"text": item["site"]}]} if "site" in item else {}),
             **self._dates(item, {"onset": "onsetDateTime", "recorded": "recordedDate", "ended": "abatementDateTime"}),
         }
 
@@ -149,7 +155,7 @@ class Chart(msgspec.Struct):
     def labs(self, concept: str, results: Mapping, line: int) -> Iterator[dict[str, Any]]:
         """Yield the Observations of one laboratory test."""
         codes = [code for system, code in self.words.codes.get(concept, ()) if system == "LOINC"]
-        if concept not in self.words.analytes or not codes:
+        if concept not in self.words.analytes:
             raise self.unknown(concept, self.words.analytes, "test", line)
         for when, entry in results.items():
             for item in entry if isinstance(entry, Sequence) else [entry]:
@@ -157,26 +163,55 @@ class Chart(msgspec.Struct):
 
     def _lab(self, concept: str, codes: list[str], when: str, entry: Any, line: int) -> dict[str, Any]:
         item = entry if isinstance(entry, Mapping) else Mapping({"value": entry})
-        code = item.get("code") or codes[0]
-        if code not in codes:
+        code = item.get("code") or next(iter(codes), "")
+        if code and code not in codes:
             raise self.unknown(code, codes, f"LOINC code of {concept}", line)
-        note = {"note": [{"text": item["note"]}]} if "note" in item else {}
+        name = self.words.label(concept)
+        more: dict[str, Any] = {"note": [{"text": item["note"]}]} if "note" in item else {}
+        if "interpretation" in item:
+            more["interpretation"] = [_status("v3-ObservationInterpretation", item["interpretation"])]
+        if "reference_high" in item:
+            more["referenceRange"] = [{"high": self._quantity(str(item["reference_high"]), line)}]
         return {
             "resourceType": "Observation",
             **_ID,
             "status": item.get("status", "final"),
             "category": [_category("laboratory")],
-            "code": self._coding("LOINC", code, self.words.label(concept)),
+            # A test without a verified code is known by its name.
+            "code": self._coding("LOINC", code, name) if code else {"text": name},
             "effectiveDateTime": self.moment(when, line, item.get("time") or "12:00"),
             **_value(item),
-            **note,
+            **more,
+        }
+
+    def _quantity(self, text: str, line: int) -> dict[str, Any]:
+        """Return the quantity that a number with its unit means."""
+        quantity: dict[str, Any] | None = _value(Mapping({"value": text})).get("valueQuantity")
+        if quantity is None:
+            raise self.wrong(f'"{text}" is no number with a unit.', line, "bad-quantity", "Write 65 pg/mL.")
+        return quantity
+
+    def finding(self, item: Mapping, line: int) -> dict[str, Any]:
+        """Return the Observation that a lesion, a note or an image means: by its code, or as its coded value."""
+        kind = self.words.kind(item["concept"])
+        coded = self._coded(item["concept"], kind if kind == "procedure" else "diagnosis", line)
+        by_value = {"code": {"text": "Finding of skin"}, "valueCodeableConcept": coded}
+        return {
+            "resourceType": "Observation",
+            **_ID,
+            "status": item.get("status", "final"),
+            "category": [_category("exam")],
+            **(by_value if item.get("as_value") else {"code": coded, **_value(item)}),
+            **({} if item.get("undated") else {"effectiveDateTime": self.moment(str(item.get("when", "today")), line)}),
         }
 
     def medication(self, item: Mapping, line: int) -> dict[str, Any]:
         """Return the MedicationRequest (or MedicationStatement) that a medication of a vignette means."""
         common = {**_ID, "status": item.get("status", "active"), "medicationCodeableConcept": self._drug(item, line)}
         dated = self._dates(item, {"started": "start", "stopped": "end"})
-        dosage = [{"route": {"text": item["route"]}}] if "route" in item else []
+        dosage = self._dosage(item, line)
+        if "reason" in item:
+            common["reasonCode"] = [self._coded(item["reason"], "diagnosis", item.lines["reason"])]
         if item.get("statement"):
             return {"resourceType": "MedicationStatement", **common, "effectivePeriod": dated, "dosage": dosage}
         request = {"resourceType": "MedicationRequest", **common, "intent": "order", "dosageInstruction": dosage}
@@ -185,6 +220,37 @@ class Chart(msgspec.Struct):
         if "end" in dated:
             request["dispenseRequest"] = {"validityPeriod": {"end": dated["end"]}}
         return request
+
+    def order(self, item: Mapping, line: int) -> dict[str, Any]:
+        """Return the draft order that an order of a vignette means: a medication, or a test or referral."""
+        if item.get("unreadable"):
+            return {"resourceType": "MedicationRequest", **_ID, "status": "draft", "intent": "order"}
+        name = item.get("concept", "")
+        coded = self.words.orders.get(name)
+        if coded is None and self.words.kind(name) != "procedure":
+            drafted = Mapping({"status": "draft", **item})
+            drafted.lines = getattr(item, "lines", {})
+            return self.medication(drafted, line)
+        code = self._coding(coded.system, coded.code, coded.name) if coded else self._coded(name, "procedure", line)
+        status = item.get("status", "draft")
+        return {"resourceType": "ServiceRequest", **_ID, "status": status, "intent": "order", "code": code}
+
+    def _dosage(self, item: Mapping, line: int) -> list[dict[str, Any]]:
+        """Return the dosage that a route and words like "2 mg daily" mean."""
+        dosage: dict[str, Any] = {"route": {"text": item["route"]}} if "route" in item else {}
+        if "dose" in item:
+            match = _DOSE.fullmatch(item["dose"])
+            if not match:
+                raise self.wrong(
+                    f'"{item["dose"]}" is no dose.',
+                    line,
+                    "bad-dose",
+                    "Write 2 mg daily, twice daily or weekly.",
+                )
+            frequency, period = _OFTEN[match[3]]
+            dosage["timing"] = {"repeat": {"frequency": frequency, "period": 1, "periodUnit": period}}
+            dosage["doseAndRate"] = [{"doseQuantity": self._quantity(f"{match[1]} {match[2]}", line)}]
+        return [dosage] if dosage else []
 
     def _drug(self, item: Mapping, line: int) -> dict[str, Any]:
         for key, system in (("product", "RxNorm"), ("atc", "ATC")):
@@ -227,12 +293,14 @@ class Chart(msgspec.Struct):
         known = {one.id for one in self.words.concepts.values() if one.kind == kind}
         if concept not in known:
             raise self.unknown(concept, known, kind, line)
-        for system in ("SNOMED CT", "ICD-10-CM", "ICD-10", "RxNorm"):
+        for system in ("SNOMED CT", "ICD-10-CM", "ICD-10", "RxNorm", "LOINC"):
             for own, code in self.words.codes[concept]:
                 if own == system and any(
                     row.match.concept == concept and not row.generic for row in self.words.indexes[kind].rows(own, code)
                 ):
                     return self._coding(system, code, self.words.label(concept))
+        if concept in self.words.indexes[kind].named:
+            return {"text": self.words.concepts[concept].text[0]}
         raise self.wrong(f'"{concept}" has no code of its own.', line, "no-code", "Give code and system, or the text.")
 
     def _coding(self, system: str, code: str, display: str) -> dict[str, Any]:
@@ -256,6 +324,13 @@ _FAILED = {
 }
 
 
+def _kind_of(resource: dict[str, Any]) -> str:
+    """Return under which key an EHR sends a resource: orders that have ended stand apart."""
+    if resource["resourceType"] == "MedicationRequest" and resource["status"] in ("completed", "stopped"):
+        return model.PAST_MEDICATIONS
+    return _KIND_OF[resource["resourceType"]]
+
+
 def _items(found: Sequence | None) -> Iterator[tuple[Any, int]]:
     return zip(found, found.lines, strict=True) if found else iter(())
 
@@ -277,7 +352,7 @@ def _status(system: str, code: str) -> dict[str, Any]:
 
 
 def _category(code: str) -> dict[str, Any]:
-    name = "observation-category" if code == "laboratory" else "condition-category"
+    name = "observation-category" if code in ("laboratory", "exam") else "condition-category"
     return _status(name, code)
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from cds_service.facts.evidence import NO, Judgement, count, every, opposite, some
+from cds_service.facts.evidence import NO, Judgement, count, every, opposite, some, weighed
 from cds_service.facts.model import Facts
 from cds_service.rules import words
 from cds_service.rules.model import Clause, Values
 from cds_service.rules.scope import Scope, meant
 from cds_service.schemas.strict_yaml import Mapping, Sequence
 
-JOINERS = ("all", "any", "not", "at_least")
+JOINERS = ("all", "any", "not", "at_least", "points")
 
 
 def compile_clause(node: Any, scope: Scope, line: int) -> Clause:
@@ -54,7 +54,7 @@ def _word(node: Mapping, scope: Scope) -> str:
 
 def _joins(node: Mapping, key: str) -> bool:
     """``at_least`` joins where it holds a mapping, and narrows where it names a threshold."""
-    return key in ("all", "any", "not") or (key == "at_least" and isinstance(node[key], Mapping))
+    return key in ("all", "any", "not", "points") or (key == "at_least" and isinstance(node[key], Mapping))
 
 
 def _joined(node: Mapping, word: str, scope: Scope) -> Clause:
@@ -65,6 +65,8 @@ def _joined(node: Mapping, word: str, scope: Scope) -> Clause:
         return lambda facts, values: opposite(inner(facts, values))
     if word == "at_least":
         return _enough(node[word], scope)
+    if word == "points":
+        return _points(node[word], scope, node.lines[word])
     parts = _parts(node[word], scope, node.lines[word])
     if word == "any":
         return lambda facts, values: some("any of", tuple([part(facts, values) for part in parts]))
@@ -98,6 +100,43 @@ def _enough(node: Mapping, scope: Scope) -> Clause:
         return count(f"at least {number} of", tuple(part(facts, values) for part in parts), number)
 
     return judge
+
+
+def _points(node: Any, scope: Scope, line: int) -> Clause:
+    """``points``: each part that holds adds its weight; so many are needed."""
+    if not isinstance(node, Mapping) or set(node) != {"at_least", "of"}:
+        scope.fail(
+            "points needs at_least and of, and nothing else.",
+            line,
+            slug="missing-qualifier",
+            remedy="Write points: {at_least: threshold, of: [{weight: threshold, when: clause}]}.",
+        )
+    needed = scope.threshold(node, "at_least", "points")
+    entries = node["of"]
+    if not isinstance(entries, Sequence) or not entries:
+        scope.fail("Here a list of weights and clauses is needed.", node.lines["of"], slug="not-a-list")
+    parts = [_weighted(entry, scope, at) for entry, at in zip(entries, entries.lines, strict=True)]
+
+    def judge(facts: Facts, values: Values) -> Judgement:
+        enough, weights = Decimal(values[needed]), tuple([Decimal(values[weight]) for weight, _ in parts])
+        judged = tuple([part(facts, values) for _, part in parts])
+        return weighed(f"at least {enough.normalize():f} points", judged, weights, enough)
+
+    return judge
+
+
+def _weighted(entry: Any, scope: Scope, line: int) -> tuple[str, Clause]:
+    if not isinstance(entry, Mapping) or set(entry) != {"weight", "when"}:
+        scope.fail(
+            "A part of points has a weight and a when, and nothing else.",
+            line,
+            slug="missing-qualifier",
+            remedy="Write {weight: name of a threshold in points, when: clause}.",
+        )
+    weight = scope.threshold(entry, "weight", "points")
+    if scope.thresholds[weight].low < 0:
+        scope.fail("A weight below zero would let a missing fact raise the score.", line, slug="wrong-value")
+    return weight, compile_clause(entry["when"], scope, entry.lines["when"])
 
 
 def _parts(node: Any, scope: Scope, line: int) -> tuple[Clause, ...]:

@@ -27,8 +27,9 @@ from cds_service.terminology import Terminology
 WARNING, NOTE = "warning", "note"
 LONGEST_SUMMARY = 139
 REVIEW_YEARS = 2
-# How long a name from a record usually is: "warfarin sodium 5 MG Oral Tablet", "Ulcer of lower extremity (disorder)".
-TYPICAL = {"drug": 33, "lesion": 36}
+# How long a name from a record usually is: "Phenprocoumon 3 mg Tabletten", "Ulcer of lower extremity (disorder)".
+WHOLE = {"finding": 28, "abnormality": 28, "disease": 36, "drugs": 40, "exposure": 28, "n": 1, "points": 2}
+TYPICAL = {"drug": 28, "lesion": 36, "calcium": len("calcium 11.2 mg/dL"), **WHOLE}
 _DOSE = re.compile(r"\b\d+(\.\d+)?\s?(mg|g|mcg|ug|IU|units?|mmol)\b(?!\s?/\s?d?L)", re.IGNORECASE)
 
 
@@ -145,14 +146,12 @@ def _words_of(node: Any) -> Iterator[str]:
 
 
 def unasked(case: Case) -> Iterator[Complaint]:
-    """A rule that is meant to run is asked by some service; a retired one by none."""
-    asking = [name for name, service in case.book.services.items() if case.rule in service.rules]
-    if not asking and case.rule.status in ("active", "pilot"):
-        yield case.complain(
-            WARNING, "status", "No service asks this rule.", "Add it to a service.yaml, or make it a draft."
-        )
-    if asking and case.rule.status == "retired":
-        yield case.complain(NOTE, "status", f"The rule is retired, but {asking[0]} still lists it.")
+    """Every hook that a rule names has a service that asks it."""
+    answered = {entry.service.hook for entry in case.book.services.values()}
+    for hook in case.rule.hooks if case.rule.status in ("active", "pilot") else ():
+        if hook not in answered:
+            key = "hooks" if "hooks" in case.document else "status"
+            yield case.complain(WARNING, key, f"No service answers {hook}.", f"Add {hook}/service.yaml.")
 
 
 def no_override_reasons(case: Case) -> Iterator[Complaint]:
@@ -199,6 +198,8 @@ def _typical(hole: str, case: Case) -> int:
         return len(", ".join(_absent(case.document["when"], case.book.terminology)))
     if hole.endswith(".date"):
         return len("2026-11-21")
+    if case.book.terminology.kind(hole) in placeholders.NAMED:
+        return TYPICAL["lesion"]
     return len("12.3 ") + len(unit_of(case.book.terminology, hole))
 
 
@@ -215,14 +216,16 @@ def _absent(node: Any, words: Terminology) -> Iterator[str]:
 
 def unfillable(case: Case) -> Iterator[Complaint]:
     """A placeholder for what was found stands only where something of the kind can be found."""
-    words, card = case.book.terminology, case.rule.card
+    words, card, named = case.book.terminology, case.rule.card, case.rule.reads | case.rule.orders
     can = {
         "missing": any(_absent(case.document["when"], words)),
         "lesion": any(name.startswith("les-") for name in case.rule.reads),
-        "drug": any(words.kind(name) == "medication" for name in case.rule.reads if name not in COMPUTED),
+        "drug": any(words.kind(name) == "medication" for name in named if name not in COMPUTED),
     }
     texts = (*chain.from_iterable(_summaries(case.rule)), card.detail)
     for hole in sorted({hole for text in texts for hole in placeholders.holes(text)}):
+        if words.kind(hole) in placeholders.NAMED:
+            can[hole] = not named.isdisjoint(words.members(hole))
         if not can.get(hole, True):
             yield case.complain(WARNING, "card", f"Nothing that the rule reads can fill {{{hole}}}.")
 

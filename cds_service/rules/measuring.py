@@ -11,7 +11,7 @@ from cds_service.facts import derived
 from cds_service.facts.derived import COMPUTED
 from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, Verdict, above, below, within_days
 from cds_service.facts.kidney import absence
-from cds_service.facts.model import LABS, Facts, Measurement, SetAside
+from cds_service.facts.model import LABS, Answer, Facts, Measurement, SetAside
 from cds_service.facts.observations import UNUSABLE_NUMBER, words_for
 from cds_service.facts.series import recent
 from cds_service.rules.model import Clause, Values, kept
@@ -47,6 +47,19 @@ def highest(clause: Mapping, scope: Scope) -> Clause:
     return _picked(clause, scope, "highest")
 
 
+def _numeric(clause: Mapping, word: str, scope: Scope) -> str:
+    """Return the measurement that a word names, if it is one in numbers."""
+    name = scope.concept(clause, word, ("measurement",), single=True)
+    if name in scope.terminology.analytes and scope.terminology.analytes[name].qualitative:
+        scope.fail(
+            f'"{name}" is positive or negative, not a number; "{word}" needs a number.',
+            clause.lines[word],
+            slug="qualitative",
+            remedy=f"Write positive: {name}.",
+        )
+    return name
+
+
 class _Asked(msgspec.Struct, frozen=True):
     """What a clause asks of a measurement, with the numbers of the day."""
 
@@ -56,7 +69,7 @@ class _Asked(msgspec.Struct, frozen=True):
     days: int | None
     limits: tuple[tuple[str, Decimal], ...]
     unit: str
-    window: int | None
+    told: Decimal | None
 
     @property
     def wording(self) -> str:
@@ -71,11 +84,11 @@ class _Asked(msgspec.Struct, frozen=True):
 
 
 def _picked(clause: Mapping, scope: Scope, word: str) -> Clause:
-    name = scope.concept(clause, word, ("measurement",), single=True)
+    name = _numeric(clause, word, scope)
     unit, shown = unit_of(scope.terminology, name), f"{word} {label_of(scope.terminology, name)}"
     limits = [(key, scope.threshold(clause, key, unit)) for key in LIMITS if key in clause]
     within = scope.threshold(clause, "within", "days") if "within" in clause else None
-    window = _pair_window(clause, word, name, scope)
+    told = _told(clause, word, name, scope)
 
     @kept
     def ask(values: Values) -> _Asked:
@@ -87,34 +100,41 @@ def _picked(clause: Mapping, scope: Scope, word: str) -> Clause:
             days,
             tuple((key, Decimal(values[limit])) for key, limit in limits),
             unit,
-            int(values[window]) if window else None,
+            Decimal(values[told]) if told else None,
         )
 
     def judge(facts: Facts, values: Values) -> Judgement:
         asked = ask(values)
-        results = derived.series(facts, name, asked.window)
+        results = derived.series(facts, name, asked.told)
         return _judge(facts, asked, results[:1] if word == "latest" else results)
 
     return judge
 
 
-def _pair_window(clause: Mapping, word: str, name: str, scope: Scope) -> str | None:
-    """Return the threshold that says how far apart the parts of a computed measurement may lie, if it needs one."""
-    needed = name in COMPUTED and COMPUTED[name].window
-    if needed and "paired_within" not in clause:
+# What a computed measurement must be told, with the unit of the threshold that tells it.
+_TELLS = {"paired_within": "h", "upper_limit": "pg/mL"}
+
+
+def _told(clause: Mapping, word: str, name: str, scope: Scope) -> str | None:
+    """Return the threshold that tells a computed measurement what it must be told, if it needs to be told anything."""
+    needed = COMPUTED[name].told if name in COMPUTED else ""
+    if needed and needed not in clause:
         scope.fail(
-            f'"{word}: {name}" needs paired_within.',
+            f'"{word}: {name}" needs {needed}.',
             clause.lines[word],
             slug="missing-qualifier",
-            remedy="Add paired_within: and the name of a threshold in hours.",
+            remedy=f"Add {needed}: and the name of a threshold in {_TELLS[needed]}.",
         )
-    if not needed and "paired_within" in clause:
-        scope.fail(
-            f'"paired_within" does not go with "{word}: {name}", which is measured by itself.',
-            clause.lines["paired_within"],
-            slug="wrong-qualifier",
-        )
-    return scope.threshold(clause, "paired_within", "h") if needed else None
+    for other in _TELLS:
+        if other != needed and other in clause:
+            why = "which is measured by itself" if not needed else f"which needs {needed}"
+            scope.fail(
+                f'"{other}" does not go with "{word}: {name}", {why}.', clause.lines[other], slug="wrong-qualifier"
+            )
+    if not needed:
+        return None
+    scope.told[name] = scope.threshold(clause, needed, _TELLS[needed])
+    return scope.told[name]
 
 
 def _judge(facts: Facts, asked: _Asked, results: Sequence[Measurement]) -> Judgement:
@@ -162,10 +182,14 @@ def compare(result: Measurement, key: str, limit: Decimal) -> Verdict:
     return below(result, limit, or_equal=key == "at_most")
 
 
-def show(result: Measurement) -> str:
+def show(result: Measurement | Answer) -> str:
     """Show a result as it was reported, with its day; a computed one with two decimals (comparisons never use them)."""
+    if isinstance(result, Answer):
+        return f"{result.said}, {result.when.day}"
     value = (
-        result.reported.quantize(_HUNDREDTH, ROUND_HALF_UP).normalize() if len(result.parts) > 1 else result.reported
+        result.reported.quantize(_HUNDREDTH, ROUND_HALF_UP).normalize()
+        if len(result.parts) > 1 or result.analyte in COMPUTED
+        else result.reported
     )
     return f"{result.comparator}{value:f} {result.unit}, {result.when.day}"
 
@@ -213,7 +237,11 @@ def not_done(clause: Mapping, scope: Scope) -> Clause:
 
 def _judge_not_done(facts: Facts, shown: str, concepts: tuple[str, ...], days: int) -> Judgement:
     label = f"no {shown} within {days} days"
-    newest = [series[0] for concept in concepts if (series := facts.measurements.get(concept, ()))]
+    newest: list[Measurement | Answer] = [
+        series[0] for concept in concepts if (series := facts.measurements.get(concept, ()))
+    ]
+    if facts.answers:
+        newest += [facts.answers[one].newest_first()[0] for one in concepts if _answered(facts, one)]
     aside = facts.newest_aside(*concepts)
     if aside and aside.reason in UNUSABLE_NUMBER and within_days(aside.when, facts.today, days) is YES:
         day = aside.when.day if aside.when else ""
@@ -235,6 +263,10 @@ def _judge_not_done(facts: Facts, shown: str, concepts: tuple[str, ...], days: i
     return Judgement(YES, f"{label}: {hint}{ignored}", absent=shown)
 
 
+def _answered(facts: Facts, test: str) -> bool:
+    return test in facts.answers and bool(facts.answers[test].newest_first())
+
+
 def rise(clause: Mapping, scope: Scope) -> Clause:
     """``rise``: from the lowest earlier result in a time to the newest one."""
     return _change(clause, scope, "rise", up=True)
@@ -246,19 +278,19 @@ def fall(clause: Mapping, scope: Scope) -> Clause:
 
 
 def _change(clause: Mapping, scope: Scope, word: str, *, up: bool) -> Clause:
-    name = scope.concept(clause, word, ("measurement",), single=True)
+    name = _numeric(clause, word, scope)
     if "within" not in clause or ("by_at_least" in clause) == ("by_factor" in clause):
         scope.fail(
             f'"{word}" needs within, and either by_at_least or by_factor.', clause.line, slug="missing-qualifier"
         )
-    within, window = scope.threshold(clause, "within", "days"), _pair_window(clause, word, name, scope)
+    within, told = scope.threshold(clause, "within", "days"), _told(clause, word, name, scope)
     by = scope.threshold(clause, "by_at_least", unit_of(scope.terminology, name)) if "by_at_least" in clause else ""
     factor = "" if by else scope.threshold(clause, "by_factor", "x")
     shown = f"{word} of {label_of(scope.terminology, name)}"
 
     def judge(facts: Facts, values: Values) -> Judgement:
         days = int(values[within])
-        series = derived.series(facts, name, int(values[window]) if window else None)
+        series = derived.series(facts, name, Decimal(values[told]) if told else None)
         results = recent(series, facts.today, days)
         label = f"{shown} within {days} days"
         if len(results) < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ Value = Decimal | bool
 Values = Mapping[str, Value]
 Clause = Callable[[Facts, Values], Judgement]
 INDICATORS = ("info", "warning", "critical")
+DEFAULT_HOOKS = ("patient-view",)
 STATUSES = ("draft", "pilot", "active", "retired")
 
 
@@ -92,8 +93,38 @@ class Escalation(msgspec.Struct, frozen=True):
     summary: tuple[str, ...] = ()
 
 
+class Refire(msgspec.Struct, frozen=True):
+    """
+    What ends a quiet time early (KNOWLEDGE 5.2, "Suppression").
+
+    ``kind`` is "rises", "falls" or "crosses" (by, or over, the threshold ``limit``), or "new", of ``concepts``.
+    """
+
+    kind: str
+    about: str
+    limit: str = ""
+    concepts: tuple[str, ...] = ()
+
+
+class Quiet(msgspec.Struct, frozen=True):
+    """How many hours a card stays quiet after an override, by hook ("": every other hook), and what ends it early."""
+
+    hours_by_hook: dict[str, int] = {}
+    unless: tuple[Refire, ...] = ()
+    says: str = ""
+
+    def hours(self, hook: str) -> int:
+        """Return the hours on one hook, as the rule says it."""
+        return self.hours_by_hook.get(hook, self.hours_by_hook.get("", 0))
+
+
 class CardText(msgspec.Struct, frozen=True):
-    """What the card of a rule says and offers; ``summary`` holds wordings, the first that can be filled is used."""
+    """
+    What the card of a rule says and offers; ``summary`` holds wordings, the first that can be filled is used.
+
+    ``repeat`` are tests to do again although they are fresh; ``fresh_within`` names the threshold (days) after which
+    this card calls a result stale, if its test does not do so earlier.
+    """
 
     indicator: str
     summary: tuple[str, ...]
@@ -106,12 +137,32 @@ class CardText(msgspec.Struct, frozen=True):
     consults: tuple[str, ...] = ()
     medication_advice: str = ""
     override_reasons: tuple[str, ...] = ()
-    quiet_for: int = 0
-    quiet_unless: str = ""
+    quiet: Quiet = Quiet()
+    remove_draft: bool = False
+    alternatives: tuple[str, ...] = ()
+    show_subtype: bool = False
+    repeat: tuple[str, ...] = ()
+    fresh_within: str = ""
+
+    @property
+    def quiet_for(self) -> int:
+        """For how many days the card stays quiet after an override, where it is not about an order."""
+        return self.quiet.hours("") // 24
+
+    @property
+    def quiet_unless(self) -> str:
+        """What ends the quiet time early, in words."""
+        return self.quiet.says
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One rule: why, when, card."""
+    """
+    One rule: why, when, card. ``document`` is the file it was compiled from, for those who show rules in words.
+
+    ``reads`` are the concepts its logic asks of the record, ``helps`` what its card shows besides, ``orders`` what it
+    asks of the orders of the call. ``about_order`` are the orders it speaks of where the hook is about orders.
+    ``switch`` is the threshold that turns the whole rule on, where it has one.
+    """
 
     id: str
     number: str
@@ -131,11 +182,21 @@ class Rule(msgspec.Struct, frozen=True):
     helps: frozenset[str]
     place: str
     pairing: str = ""
+    told: dict[str, str] = {}
+    document: dict[str, Any] = {}
+    hooks: tuple[str, ...] = DEFAULT_HOOKS
+    about_order: tuple[str, ...] = ()
+    orders: frozenset[str] = frozenset()
+    switch: str = ""
 
     @property
     def topic(self) -> str:
         """The rule's number without a dash: static, because EHRs remember overrides by it."""
         return self.number.replace("-", "")
+
+    def concerns(self, facts: Facts) -> bool:
+        """Say whether the rule has to be asked: where the hook is about orders, only if one of them is its own."""
+        return not facts.about_orders or any(one.selected and one.concept in self.about_order for one in facts.orders)
 
     def evaluate(self, facts: Facts, values: Values) -> Judgement:
         """Judge the rule on a patient's facts with the thresholds in force."""

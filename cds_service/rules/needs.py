@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from cds_service.errors import ContentError
 from cds_service.facts import model
+from cds_service.facts.observed import LESIONS
 from cds_service.rules.model import Rule
 from cds_service.terminology import Terminology
 
@@ -16,6 +18,7 @@ _QUERIES = {
     model.CONDITIONS: f"Condition?{_OF_PATIENT}&clinical-status=active,recurrence,relapse"
     "&_sort=-recorded-date&_count=200",
     model.MEDICATIONS: f"MedicationRequest?{_OF_PATIENT}&status=active&_sort=-authoredon&_count=100",
+    model.PAST_MEDICATIONS: f"MedicationRequest?{_OF_PATIENT}&status=completed,stopped&_sort=-authoredon&_count=100",
     model.STATEMENTS: f"MedicationStatement?{_OF_PATIENT}&status=active&_sort=-effective&_count=100",
 }
 _KIND = {
@@ -36,9 +39,35 @@ def loinc_codes(rules: Iterable[Rule], words: Terminology) -> list[str]:
     return _codes(rules, words, "measurement", "LOINC")
 
 
+def seen_codes(rules: Iterable[Rule], words: Terminology) -> list[str]:
+    """Return the codes under which Observations tell of lesions (SNOMED CT) and of notes and images (LOINC)."""
+    names = concepts(rules)
+    lesions = {code for name in names if name in LESIONS for code in words.queried(name, "SNOMED CT")}
+    noted = [
+        name
+        for name in names
+        if words.kind(name) == "procedure"
+        for of, _ in words.codes.get(name, ())
+        if of == "LOINC"
+    ]
+    return sorted(lesions | {code for name in noted for code in words.queried(name, "LOINC")})
+
+
 def _codes(rules: Iterable[Rule], words: Terminology, kind: str, system: str) -> list[str]:
-    names = (name for name in concepts(rules) if words.kind(name) == kind)
-    return sorted({code for name in names for of, code in words.codes[name] if of == system})
+    names = [name for name in concepts(rules) if words.kind(name) == kind]
+    return sorted({code for name in names for code in (*words.queried(name, system), *_short_names(name, kind, words))})
+
+
+def _short_names(name: str, kind: str, words: Terminology) -> list[str]:
+    """
+    Return the names of a test or procedure that has no verified code, as far as they can be codes of a site.
+
+    KNOWLEDGE 2: such a test (anti-NXP2, QTc) is known by its name or local code; a local code often is its name.
+    """
+    if name not in words.indexes[kind].named:
+        return []
+    known = words.analytes.get(name) or words.concepts[name]
+    return [one for one in known.text if re.fullmatch(r"[A-Za-z0-9-]+", one)]
 
 
 def templates(rules: Iterable[Rule], words: Terminology) -> dict[str, str]:
@@ -51,7 +80,7 @@ def templates(rules: Iterable[Rule], words: Terminology) -> dict[str, str]:
     asked = tuple(rules)
     kinds = {_KIND[kind] for name in concepts(asked) if (kind := words.kind(name))}
     found = {model.PATIENT: "Patient/{{context.patientId}}"}
-    codes = loinc_codes(asked, words)
+    codes = [*loinc_codes(asked, words), *seen_codes(asked, words)]
     if codes:
         found[model.LABS] = f"Observation?{_OF_PATIENT}&code={','.join(codes)}&_sort=-date&_count=500"
     done = _codes(asked, words, "procedure", "SNOMED CT")
@@ -64,7 +93,10 @@ def templates(rules: Iterable[Rule], words: Terminology) -> dict[str, str]:
             found[kind] = _QUERIES[kind]
     if model.MEDICATIONS in found:
         found[model.STATEMENTS] = _QUERIES[model.STATEMENTS]
-    return {key: _short_enough(key, found[key]) for key in model.KINDS if key in found}
+    if model.MEDICATIONS in found and model.PAST_MEDICATIONS in concepts(asked):
+        found[model.PAST_MEDICATIONS] = _QUERIES[model.PAST_MEDICATIONS]
+    keys = (*model.KINDS, model.PAST_MEDICATIONS)
+    return {key: _short_enough(key, found[key]) for key in keys if key in found}
 
 
 def _short_enough(key: str, template: str) -> str:

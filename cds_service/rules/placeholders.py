@@ -9,8 +9,14 @@ from cds_service.facts.derived import COMPUTED
 from cds_service.rules.scope import Scope, meant
 from cds_service.schemas.strict_yaml import Mapping, Sequence
 
+# What a finding says as a whole. {finding}, {abnormality}: its first measurement with its value. {disease}: its first
+# diagnosis that is neither lesion nor calcinosis. {drugs}, {exposure}: medicines; {n}, {points}: what was counted.
+WHOLE = ("finding", "abnormality", "disease", "drugs", "exposure", "n", "points")
 # {missing}: what not_done clauses found absent. {lesion}, {drug}: how the record names what was found.
-FOUND = ("missing", "lesion", "drug")
+# {calcium}: the calcium that the finding rests on, with its name: "calcium 11.2 mg/dL", "ionized calcium 1.40 mmol/L".
+FOUND = ("missing", "lesion", "drug", "calcium", "calcium.date", *WHOLE)
+# A concept or group of these kinds, in braces, becomes how the record names what was found of it: {ctd}, {tpn}.
+NAMED = ("diagnosis", "medication", "procedure")
 HOLE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -37,7 +43,7 @@ def _texts(card: Mapping) -> Iterator[tuple[str, int]]:
 
 
 def _measured(hole: str, line: int, scope: Scope) -> Iterator[str]:
-    if hole in FOUND or hole in scope.thresholds:
+    if hole in FOUND or hole in scope.thresholds or scope.terminology.kind(hole) in NAMED:
         return
     name = hole.removesuffix(".date")
     if name not in COMPUTED and name not in scope.terminology.analytes:
@@ -46,6 +52,6 @@ def _measured(hole: str, line: int, scope: Scope) -> Iterator[str]:
             f'There is no placeholder "{{{hole}}}".{meant(name, known)}',
             line,
             slug="unknown-placeholder",
-            remedy="In braces may stand a measurement (also with .date), a threshold, missing, lesion or drug.",
+            remedy="In braces may stand a test (also with .date), a threshold, a concept, missing, lesion or drug.",
         )
     yield name

@@ -22,6 +22,8 @@ class Scope(msgspec.Struct):
     terminology: Terminology
     thresholds: dict[str, Threshold]
     reads: set[str] = set()
+    told: dict[str, str] = {}
+    orders: set[str] = set()
 
     def fail(self, what: str, line: int, *, slug: str, remedy: str = "", why: str = "") -> NoReturn:
         """Refuse the rule, naming file and line."""

@@ -11,10 +11,11 @@ import msgspec
 
 from cds_service import schemas
 from cds_service.errors import ContentError
+from cds_service.facts import subtype
 from cds_service.facts.derived import COMPUTED
-from cds_service.rules import placeholders
+from cds_service.rules import ordering, placeholders, quieting
 from cds_service.rules.compiler import compile_clause
-from cds_service.rules.model import CardText, Citation, Dated, Escalation, Rule, Threshold, Value
+from cds_service.rules.model import DEFAULT_HOOKS, CardText, Citation, Dated, Escalation, Rule, Threshold, Value
 from cds_service.rules.scope import Scope, meant
 from cds_service.schemas import strict_yaml
 from cds_service.schemas.strict_yaml import Mapping
@@ -156,9 +157,10 @@ def _linked(threshold: Threshold, thresholds: Borrowed, place: str) -> Threshold
 def compile_rule(document: Mapping, file: str, thresholds: dict[str, Threshold], terminology: Terminology) -> Rule:
     """Compile a rule whose thresholds are linked. Raises ContentError with file and line."""
     scope = Scope(file, terminology, thresholds, set())
+    about = _about(document, scope)
     when = compile_clause(document["when"], scope, document.lines["when"])
     card = _card(document["card"], scope)
-    helps = _helps(document, scope)
+    helps = _helps(document, scope) | _judged(card, scope)
     return Rule(
         id=document["id"],
         number=document["number"],
@@ -174,18 +176,53 @@ def compile_rule(document: Mapping, file: str, thresholds: dict[str, Threshold],
         ),
         unhelpful_when=document["unhelpful_when"],
         thresholds=thresholds,
-        when=when,
+        when=ordering.gated(when, about, terminology) if about else when,
         card=card,
         reads=frozenset(scope.reads),
         helps=helps,
         place=file,
         pairing=document.get("pairing", ""),
+        told=scope.told,
+        document=document,
+        hooks=_names(document, "hooks") or DEFAULT_HOOKS,
+        about_order=about,
+        orders=frozenset(scope.orders),
+        switch=_switch(document["when"]),
     )
 
 
+def _switch(when: Mapping) -> str:
+    """Return the switch that a rule's logic asks first of all, if it does."""
+    first = next(iter(when.get("all") or ()), None)
+    return str(first.get("enabled", "")) if isinstance(first, Mapping) else ""
+
+
+def _about(document: Mapping, scope: Scope) -> tuple[str, ...]:
+    """Return the concepts of the orders that a rule speaks of; a rule asked about orders has to say which."""
+    asked = [hook for hook in _names(document, "hooks") if hook in ordering.ORDER_HOOKS]
+    about = document.get("about_order")
+    if asked and not about:
+        scope.fail(
+            f"The rule is asked at {asked[0]}, and does not say about which orders.",
+            document.lines["hooks"],
+            slug="missing-about-order",
+            remedy="Add about_order: and the medications or orders that the rule speaks of.",
+        )
+    if about and not asked:
+        scope.fail(
+            "The rule says about which orders it speaks, and is asked at no hook about orders.",
+            document.lines["about_order"],
+            slug="idle-about-order",
+            remedy=f"The hooks about orders are: {', '.join(ordering.ORDER_HOOKS)}.",
+        )
+    named = zip(about, about.lines, strict=True) if about else ()
+    return tuple(dict.fromkeys(one for name, line in named for one in ordering.orderable(name, line, scope)))
+
+
 def _card(entry: Mapping, scope: Scope) -> CardText:
-    for key in ("workup", "consults"):
+    for key in ("workup", "consults", "repeat"):
         _known(entry, key, scope.terminology.orders, scope, "order")
+    _known(entry, "alternatives", scope.terminology.order_medications(), scope, "medication to order")
     _known(entry, "override_reasons", scope.terminology.override_reasons, scope, "override reason")
     escalate = entry.get("escalate") or ()
     return CardText(
@@ -203,8 +240,12 @@ def _card(entry: Mapping, scope: Scope) -> CardText:
         consults=_names(entry, "consults"),
         medication_advice=(entry.get("medication_advice") or "").strip(),
         override_reasons=_names(entry, "override_reasons"),
-        quiet_for=int((entry.get("quiet_for") or "0 days").split()[0]),
-        quiet_unless=entry.get("quiet_unless") or "",
+        quiet=quieting.read(entry, scope),
+        repeat=_names(entry, "repeat"),
+        fresh_within=scope.threshold(entry, "fresh_within", "days") if "fresh_within" in entry else "",
+        remove_draft=bool(entry.get("remove_draft")),
+        alternatives=_names(entry, "alternatives"),
+        show_subtype=bool(entry.get("show_subtype")),
     )
 
 
@@ -245,4 +286,23 @@ def _helps(document: Mapping, scope: Scope) -> frozenset[str]:
             slug="missing-pairing",
             remedy="Add pairing: and the name of a threshold in hours.",
         )
+    if untold := next((one for one in sorted(named) if one in COMPUTED and COMPUTED[one].against), None):
+        _check_told(untold, document, scope)
+    return frozenset(concept for name in named for concept in scope.concepts(name))
+
+
+def _check_told(name: str, document: Mapping, scope: Scope) -> None:
+    if name not in scope.told:
+        scope.fail(
+            f'The card shows "{name}", and no clause of the rule says against which limit.',
+            document.lines["card"],
+            slug="missing-limit",
+            remedy=f"Name it in a clause, with {COMPUTED[name].told}.",
+        )
+
+
+def _judged(card: CardText, scope: Scope) -> frozenset[str]:
+    """Return what tells whether a card is needed again: its tests (are they fresh?), and what ends its quiet time."""
+    tests = {name for name in card.workup if name in scope.terminology.analytes}
+    named = {*tests, *quieting.names(card.quiet), *(subtype.READS if card.show_subtype else ())}
     return frozenset(concept for name in named for concept in scope.concepts(name))

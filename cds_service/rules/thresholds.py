@@ -17,16 +17,19 @@ from cds_service.rules.scope import meant
 from cds_service.rules.source import Borrowed, day
 from cds_service.schemas import strict_yaml
 from cds_service.terminology import Terminology
+from cds_service.terminology import site as terminology_site
+from cds_service.terminology.site import Extension
 
 
 class Site(msgspec.Struct, frozen=True):
-    """What one site changed: dated thresholds, statuses, and its names for code systems. ``places`` are file:line."""
+    """What one site changed: thresholds, statuses, names of code systems, codes. ``places`` are file:line."""
 
     name: str = ""
     thresholds: dict[str, tuple[Dated, ...]] = {}
     status: dict[str, str] = {}
     system_aliases: dict[str, str] = {}
     places: dict[str, str] = {}
+    extension: Extension = Extension()
 
 
 def read_site(path: Path) -> Site:
@@ -42,6 +45,7 @@ def read_site(path: Path) -> Site:
         status={rule: row["status"] for rule, row in parts["status"].items()},
         system_aliases=dict(parts["system_aliases"]),
         places=places,
+        extension=terminology_site.read(document, path),
     )
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -22,17 +21,18 @@ from cds_service.facts.intake import Reader, take_in
 from cds_service.facts.model import Facts
 from cds_service.protocol.request import HookRequest
 from cds_service.rules.book import RuleBook, shown_as
-from cds_service.rules.chart import BASE, PATIENT_ID, Chart
+from cds_service.rules.calling import call_of
+from cds_service.rules.chart import Chart
 from cds_service.rules.evaluation import evaluate
 from cds_service.rules.model import Outcome, Rule, Value
 from cds_service.rules.scope import meant
 from cds_service.schemas import strict_yaml
 from cds_service.schemas.strict_yaml import Mapping, Sequence
+from cds_service.terminology.units import spelled
 
 SUFFIX = ".test.yaml"
 HEADINGS = {"fires": YES, "stays_silent": NO, "cannot_tell": UNKNOWN}
 Render = Callable[[Outcome, Facts], str]
-_HOOK = "patient-view"
 _SAID = {YES: "fires", NO: "stays silent", UNKNOWN: "cannot tell"}
 
 
@@ -138,7 +138,7 @@ def run(vignette: Vignette, book: RuleBook, render: Render | None = None, reader
     try:
         rule = _rule(vignette, book)
         tried = _tried(vignette, rule)
-        facts = take_in(_request(vignette, book), reader or Reader(book.terminology), _noon(vignette.today))
+        facts = take_in(_request(vignette, rule, book), reader or Reader(book.terminology), _noon(vignette.today))
         outcome = evaluate(rule, facts, book.values(rule, vignette.today, tried))
         wrong = tuple(_differences(vignette, outcome, facts, render))
     except CdsError as failure:
@@ -174,16 +174,9 @@ def _tried(vignette: Vignette, rule: Rule) -> dict[str, Value]:
     return tried
 
 
-def _request(vignette: Vignette, book: RuleBook) -> HookRequest:
-    prefetch: dict[str, Any] = Chart(book.terminology, vignette.today, vignette.file).prefetch(vignette.scene)
-    body = {
-        "hook": _HOOK,
-        "hookInstance": "00000000-0000-4000-8000-000000000000",
-        "fhirServer": BASE,
-        "context": {"userId": "Practitioner/of-the-vignette", "patientId": PATIENT_ID},
-        "prefetch": prefetch,
-    }
-    return HookRequest.parse(msgspec.json.encode(body), _HOOK)
+def _request(vignette: Vignette, rule: Rule, book: RuleBook) -> HookRequest:
+    call = call_of(vignette.scene, rule, Chart(book.terminology, vignette.today, vignette.file))
+    return HookRequest.parse(msgspec.json.encode(call), call["hook"])
 
 
 def _noon(day: date) -> float:
@@ -214,5 +207,5 @@ def _card_differences(card: str, outcome: Outcome, facts: Facts, render: Render 
         yield f"expected: {indicator}; the card is {outcome.indicator}"
     if render is not None and beginning:
         summary = render(outcome, facts)
-        if not summary.startswith(beginning):
+        if not summary.startswith(spelled(beginning)):
             yield f'expected a summary that begins "{beginning}"; it is "{summary}"'

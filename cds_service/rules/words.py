@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import date
 from decimal import Decimal
 
 import msgspec
 
-from cds_service.facts import derived
+from cds_service.facts import age, derived, observed
 from cds_service.facts.dates import When
-from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, within_days
-from cds_service.facts.kidney import absence, presence
+from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, some, within_days
+from cds_service.facts.kidney import absence, describe, presence
 from cds_service.facts.model import (
     CONDITIONS,
+    LABS,
     MEDICATIONS,
     PATIENT,
     PROCEDURES,
@@ -23,7 +24,7 @@ from cds_service.facts.model import (
     Medication,
     Procedure,
 )
-from cds_service.rules import measuring
+from cds_service.rules import measuring, ordering
 from cds_service.rules.model import Clause, Values, kept
 from cds_service.rules.scope import Scope, meant
 from cds_service.schemas.strict_yaml import Mapping
@@ -50,11 +51,19 @@ def _had(clause: Mapping, scope: Scope) -> Clause:
 def _diagnosed(clause: Mapping, scope: Scope, word: str, *, active: bool) -> Clause:
     name = scope.concept(clause, word, ("diagnosis",))
     concepts, label = scope.terminology.members(name), f"{word} {scope.terminology.label(name)}"
-    within = scope.threshold(clause, "within", "days") if "within" in clause else None
+    # An old diagnosis that is recorded again is not new: began_within asks for the onset, where one is recorded.
+    by_onset = "began_within" in clause
+    key = "began_within" if by_onset else "within"
+    within = scope.threshold(clause, key, "days") if key in clause else None
+    lesions = tuple(name for name in concepts if name in observed.LESIONS)
 
     def judge(facts: Facts, values: Values) -> Judgement:
         known = facts.diagnoses
         found = [one for name in concepts if name in known for one in known[name] if one.active or not active]
+        if lesions and facts.observed is not None:
+            found += observed.lesions(facts, *lesions)
+        if by_onset:
+            found = [msgspec.structs.replace(one, when=one.began or one.when) for one in found]
         return _recent(facts, label, found, values, within, CONDITIONS)
 
     return judge
@@ -91,52 +100,124 @@ def _done(clause: Mapping, scope: Scope) -> Clause:
     name = scope.concept(clause, "done", ("procedure",))
     concepts, label = scope.terminology.members(name), f"done {scope.terminology.label(name)}"
     within = scope.threshold(clause, "within", "days") if "within" in clause else None
+    times = scope.threshold(clause, "times", "n") if "times" in clause else None
+    noted = tuple(name for name in concepts if any(of == "LOINC" for of, _ in scope.terminology.codes[name]))
+    kinds = (PROCEDURES, LABS) if noted else (PROCEDURES,)
 
     def judge(facts: Facts, values: Values) -> Judgement:
         known = facts.procedures
         found = [one for concept in concepts if concept in known for one in known[concept]]
-        return _recent(facts, label, found, values, within, PROCEDURES)
+        if noted and facts.observed is not None:
+            found += observed.notes(facts, *noted)
+        if times is not None:
+            return _often(facts, label, found, int(values[times]), int(values[within]) if within else None, kinds)
+        return _recent(facts, label, found, values, within, *kinds)
 
     return judge
 
 
+def _often(
+    facts: Facts, label: str, found: Sequence[Procedure], times: int, days: int | None, kinds: Sequence[str]
+) -> Judgement:
+    """Judge whether something was done so many times; what has two codes of the same group was done once."""
+    label = f"{label} at least {times} times" + ("" if days is None else f" within {days} days")
+    dated = [(one, YES if days is None else within_days(one.when, facts.today, days)) for one in found]
+    sure = [one for one, verdict in dated if verdict is YES]
+    possible = [one for one, verdict in dated if verdict is not NO]
+    many = _occasions(sure)
+    said = lambda: f"{label}: {many} on record{f', {describe(sure[0])}' if sure else ''}"  # noqa: E731
+    if many >= times:
+        return Judgement(YES, said, items=tuple(sure[:3]))
+    gaps = tuple(kind for kind in kinds if not facts.covers(kind, days))
+    if _occasions(possible) >= times:
+        return Judgement(UNKNOWN, f"{label}: the dates do not decide", missing=(f"date of {label}",))
+    return Judgement(UNKNOWN if gaps else NO, said, items=tuple(sure[:3]), missing=gaps)
+
+
+def _occasions(found: Sequence[Procedure]) -> int:
+    """Count procedures; of those that are alike in all but their concept the concept that has most counts."""
+    by_concept: dict[str, Counter[tuple[When | None, str]]] = {}
+    for one in found:
+        by_concept.setdefault(one.concept, Counter())[(one.when, one.display)] += 1
+    together: Counter[tuple[When | None, str]] = Counter()
+    for counted in by_concept.values():
+        together |= counted
+    return together.total()
+
+
+def _positive(clause: Mapping, scope: Scope) -> Clause:
+    name = scope.concept(clause, "positive", ("measurement",))
+    tests = scope.terminology.members(name)
+    if not all(test in scope.terminology.analytes and scope.terminology.analytes[test].qualitative for test in tests):
+        scope.fail(
+            f'"{name}" is measured in numbers; "positive" needs a test that is positive or negative.',
+            clause.lines["positive"],
+            slug="not-qualitative",
+            remedy="Write latest: and a limit.",
+        )
+    within = scope.threshold(clause, "within", "days") if "within" in clause else None
+    shown = f"{scope.terminology.label(name)} positive"
+
+    def judge(facts: Facts, values: Values) -> Judgement:
+        days = int(values[within]) if within else None
+        judged = tuple([_newest_answer(facts, shown, test, days) for test in tests])
+        return judged[0] if len(judged) == 1 else some(shown, judged)
+
+    return judge
+
+
+def _newest_answer(facts: Facts, shown: str, test: str, days: int | None) -> Judgement:
+    """Judge the newest qualitative result of a test; one that says neither leaves the answer open."""
+    label = shown if days is None else f"{shown} within {days} days"
+    answers = facts.answers[test].newest_first() if test in facts.answers else ()
+    dated = [(one, YES if days is None else within_days(one.when, facts.today, days)) for one in answers]
+    newest = next((one for one, verdict in dated if verdict is YES), None)
+    if newest is None:
+        if any(verdict is UNKNOWN for _, verdict in dated) or not facts.covers(LABS, days):
+            return Judgement(UNKNOWN, f"{label}: no usable result, and not all results are known", missing=(test,))
+        return absence(f"{label}: no usable result")
+    verdict = {"positive": YES, "negative": NO}.get(newest.meaning, UNKNOWN)
+    if verdict is NO and not facts.covers(LABS, days) and LABS not in facts.horizons:
+        verdict = UNKNOWN
+    unread = "" if newest.meaning else ", which says neither positive nor negative"
+    missing = (test,) if verdict is UNKNOWN else ()
+    return Judgement(verdict, lambda: f"{label}: {describe(newest)}{unread}", items=(newest,), missing=missing)
+
+
+_AGES: dict[str, Callable[[When, int], tuple[int, int]]] = {"years": age.years, "days": age.days}
+
+
 def _age(clause: Mapping, scope: Scope) -> Clause:
-    if clause["age"] != "years":
-        scope.fail('"age" is counted in years.', clause.lines["age"], slug="wrong-value", remedy="Write age: years.")
-    limits = [(key, scope.threshold(clause, key, "years")) for key in ("at_least", "below") if key in clause]
+    unit = clause["age"]
+    if unit not in _AGES:
+        scope.fail(
+            '"age" is counted in years or in days.',
+            clause.lines["age"],
+            slug="wrong-value",
+            remedy="Write age: years, or age: days.",
+        )
+    limits = [(key, scope.threshold(clause, key, unit)) for key in ("at_least", "below") if key in clause]
     if not limits:
         scope.fail('"age" needs at_least or below.', clause.line, slug="missing-qualifier")
     scope.reads.add(PATIENT)
 
     def judge(facts: Facts, values: Values) -> Judgement:
-        return _judge_age(facts, [(key, Decimal(values[name])) for key, name in limits])
+        return _judge_age(facts, unit, [(key, Decimal(values[name])) for key, name in limits])
 
     return judge
 
 
-def _judge_age(facts: Facts, limits: list[tuple[str, Decimal]]) -> Judgement:
-    wording = " and ".join(f"{key.replace('_', ' ')} {limit} years" for key, limit in limits)
+def _judge_age(facts: Facts, unit: str, limits: list[tuple[str, Decimal]]) -> Judgement:
+    wording = " and ".join(f"{key.replace('_', ' ')} {limit} {unit}" for key, limit in limits)
     if facts.person.born is None:
         return Judgement(UNKNOWN, f"age {wording}: no usable birth date", missing=("birth date",))
-    youngest, oldest = _years(facts.person.born, facts.today)
+    youngest, oldest = _AGES[unit](facts.person.born, facts.today)
     checks = [
         (youngest >= limit, oldest >= limit) if key == "at_least" else (oldest < limit, youngest < limit)
         for key, limit in limits
     ]
     verdict = YES if all(sure for sure, _ in checks) else UNKNOWN if all(possible for _, possible in checks) else NO
     return Judgement(verdict, f"age {wording}: {youngest}", missing=("birth date",) if verdict is UNKNOWN else ())
-
-
-def _years(born: When, today: int) -> tuple[int, int]:
-    """Return the least and the greatest age in completed years."""
-    epoch = date(1970, 1, 1).toordinal()
-    now = date.fromordinal(today + epoch)
-
-    def completed(day: int) -> int:
-        birth = date.fromordinal(day + epoch)
-        return now.year - birth.year - ((now.month, now.day) < (birth.month, birth.day))
-
-    return completed(born.last), completed(born.first)
 
 
 def _sex(clause: Mapping, scope: Scope) -> Clause:
@@ -157,8 +238,24 @@ _PARAMETER_UNITS = {
     "within": "days",
     "egfr_below": "mL/min/{1.73_m2}",
     "calcium_above": "mg/dL",
+    "calcium_below": "mg/dL",
     "ionized_above": "mmol/L",
+    "phosphate_above": "mg/dL",
+    "phosphate_child_above": "mg/dL",
+    "phosphate_below": "mg/dL",
+    "product_above": "mg2/dL2",
+    "urate_above": "mg/dL",
+    "potassium_above": "mmol/L",
+    "bicarbonate_above": "mmol/L",
+    "creatinine_above": "mg/dL",
+    "alp_above": "U/L",
+    "daily_at_most": "mg/d",
+    "paired_within": "h",
+    "paired_days": "days",
+    "hours": "h",
+    "criteria": "n",
 }
+_WHOLE = ("within", "paired_within", "paired_days", "hours", "criteria")
 
 
 def _is(clause: Mapping, scope: Scope) -> Clause:
@@ -188,7 +285,7 @@ def _is(clause: Mapping, scope: Scope) -> Clause:
 
     @kept
     def tell(values: Values) -> dict[str, object]:
-        return {key: int(values[name]) if key == "within" else values[name] for key, name in names.items()}
+        return {key: int(values[name]) if key in _WHOLE else values[name] for key, name in names.items()}
 
     return lambda facts, values: judge_fact(facts, **tell(values))
 
@@ -202,29 +299,30 @@ def _enabled(clause: Mapping, scope: Scope) -> Clause:
     return judge
 
 
-_LIMITS = ("above", "at_least", "below", "at_most")
+_MEASURED = ("above", "at_least", "below", "at_most", "within", "paired_within", "upper_limit")
+_CHANGED = ("within", "by_at_least", "by_factor", "paired_within", "upper_limit")
 WORDS: dict[str, Word] = {
-    "has": Word(_has, ("within",), "an active, confirmed diagnosis"),
+    "has": Word(_has, ("within", "began_within"), "an active, confirmed diagnosis"),
     "had": Word(_had, ("within",), "a confirmed diagnosis, active or past"),
     "taking": Word(_taking, (), "a medication that is active today"),
-    "done": Word(_done, ("within",), "a procedure that was carried out"),
-    "age": Word(_age, ("at_least", "below"), "the patient's age in years"),
+    "ordering": Word(ordering.ordering, (), "an order of this call, not yet signed"),
+    "done": Word(_done, ("within", "times"), "a procedure that was carried out"),
+    "positive": Word(_positive, ("within",), "a qualitative result that is positive"),
+    "age": Word(_age, ("at_least", "below"), "the patient's age in years or days"),
     "sex": Word(_sex, (), "the recorded sex"),
-    "is": Word(
-        _is, ("within", "egfr_below", "calcium_above", "ionized_above"), "a derived fact, such as kidney failure"
-    ),
+    "is": Word(_is, tuple(_PARAMETER_UNITS), "a derived fact, such as kidney failure"),
     "enabled": Word(_enabled, (), "a switch among the thresholds that is on"),
-    "latest": Word(measuring.latest, (*_LIMITS, "within", "paired_within"), "the newest usable result"),
-    "lowest": Word(measuring.lowest, (*_LIMITS, "within", "paired_within"), "the lowest usable result in a time"),
-    "highest": Word(measuring.highest, (*_LIMITS, "within", "paired_within"), "the highest usable result in a time"),
+    "latest": Word(measuring.latest, _MEASURED, "the newest usable result"),
+    "lowest": Word(measuring.lowest, _MEASURED, "the lowest usable result in a time"),
+    "highest": Word(measuring.highest, _MEASURED, "the highest usable result in a time"),
     "rise": Word(
         measuring.rise,
-        ("within", "by_at_least", "by_factor", "paired_within"),
+        _CHANGED,
         "a rise from the lowest earlier result to the newest",
     ),
     "fall": Word(
         measuring.fall,
-        ("within", "by_at_least", "by_factor", "paired_within"),
+        _CHANGED,
         "a fall from the highest earlier result to the newest",
     ),
     "not_done": Word(measuring.not_done, ("within",), "no result that can be relied on in a time"),

@@ -14,6 +14,7 @@ from cds_service.facts.evidence import Judgement
 from cds_service.facts.intake import Reader, take_in
 from cds_service.facts.model import Facts
 from cds_service.protocol.request import HookRequest
+from cds_service.rules.calling import context_of
 from cds_service.rules.chart import PATIENT_ID, Chart
 from cds_service.rules.compiler import compile_clause
 from cds_service.rules.model import Clause, Dated, Threshold, Value
@@ -38,6 +39,26 @@ NUMBERS: dict[str, tuple[str, str]] = {
     "egfr_limit": ("mL/min/{1.73_m2}", "30"),
     "ca_high": ("mg/dL", "10.5"),
     "ica_high": ("mmol/L", "1.33"),
+    "ca_low": ("mg/dL", "7.0"),
+    "uln": ("pg/mL", "65"),
+    "nine": ("x ULN", "9"),
+    "newborn": ("days", "365"),
+    "threshold": ("points", "3"),
+    "malus": ("points", "0"),
+    "one_point": ("points", "1"),
+    "two_points": ("points", "2"),
+    "phosphate_adult": ("mg/dL", "4.5"),
+    "phosphate_child": ("mg/dL", "6.5"),
+    "phosphate_low": ("mg/dL", "2.5"),
+    "product_limit": ("mg2/dL2", "55"),
+    "urate_high": ("mg/dL", "8"),
+    "potassium_high": ("mmol/L", "6"),
+    "bicarbonate_high": ("mmol/L", "28"),
+    "creatinine_high": ("mg/dL", "1.3"),
+    "egfr_sixty": ("mL/min/{1.73_m2}", "60"),
+    "alp_high": ("U/L", "120"),
+    "month": ("days", "30"),
+    "low_dose": ("mg/d", "2"),
 }
 SWITCHES = {"on": True, "off": False}
 
@@ -57,6 +78,8 @@ def threshold(name: str, unit: str, value: Value) -> Threshold:
     """Return a threshold with one value and a wide band."""
     switch = isinstance(value, bool)
     band: tuple[Value, Value] = (False, True) if switch else (Decimal(0), Decimal(100_000))
+    if name == "malus":
+        band = (Decimal(-1), Decimal(1))
     return Threshold(name, "a number of a test", unit, *band, (Dated(date(2000, 1, 1), value),), "a test")
 
 
@@ -80,14 +103,15 @@ def _indented(text: str) -> str:
 def facts(scene: str = "", now: str = "12:00") -> Facts:
     """Return the facts of a patient described in the words of a vignette, read on the real road."""
     document = strict_yaml.parse(("patient: 58-year-old woman\n" * ("patient:" not in scene) + scene).encode(), "test")
+    hook, chart = "order-select" if "orders" in document else "patient-view", Chart(words(), TODAY, "test")
     body = {
-        "hook": "patient-view",
+        "hook": hook,
         "hookInstance": "test",
-        "context": {"userId": "Practitioner/1", "patientId": PATIENT_ID},
-        "prefetch": Chart(words(), TODAY, "test").prefetch(document),
+        "context": {"userId": "Practitioner/1", "patientId": PATIENT_ID, **context_of(document, hook, chart)},
+        "prefetch": chart.prefetch(document),
     }
     moment = datetime.fromisoformat(f"{TODAY}T{now}:00").replace(tzinfo=UTC).timestamp()
-    return take_in(HookRequest.parse(msgspec.json.encode(body), "patient-view"), _reader(), moment)
+    return take_in(HookRequest.parse(msgspec.json.encode(body), hook), _reader(), moment)
 
 
 def judge(when: str, scene: str = "") -> Judgement:
@@ -152,7 +176,7 @@ hook: patient-view
 title: A service of a test
 description: Asks one rule about one patient.
 usage_requirements: Needs nothing but prefetch.
-rules: [of-a-test]
+first: [of-a-test]
 card_limit: 3
 """
 VIGNETTES = """\

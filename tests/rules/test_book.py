@@ -7,10 +7,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cds_service.errors import ContentError
-from cds_service.facts.model import KINDS
+from cds_service.facts.model import KINDS, PAST_MEDICATIONS
 from cds_service.rules import RuleBook, Shelf, load_book, needs
 from tests.rules.bedside import CONTENT, RULE, SERVICE, changed, small_content
 
@@ -68,7 +69,7 @@ def test_the_fingerprint_follows_the_content(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "slug", "line"),
     [
-        ("rules: [of-a-test]", "rules: [of-a-tst]", "unknown-rule", 6),
+        ("first: [of-a-test]", "first: [of-a-tst]", "unknown-rule", 6),
         ("id: calcinosis-patient-view", "id: my service", "wrong-shape", 1),
         ("card_limit: 3", "card_limit: 99", "wrong-shape", 7),
     ],
@@ -98,21 +99,21 @@ def test_one_id_belongs_to_one_rule_and_one_service(tmp_path: Path) -> None:
         load_book(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["cards: [nonsense]\n", "cards:\n  - name: no rules\n", "something: else\n"])
-def test_a_broken_list_of_merges_is_refused(tmp_path: Path, text: str) -> None:
-    small_content(tmp_path)
-    (tmp_path / "rules" / "merging.yaml").write_text(text, encoding="utf-8")
-
-    with pytest.raises(ContentError) as refusal:
-        load_book(tmp_path)
-
-    assert "rules/merging.yaml:1" == refusal.value.where
-
-
 def test_every_prefetch_query_is_short_enough(book: RuleBook) -> None:
     for service in book.services.values():
         assert all(len(template) < 2_000 for template in service.service.prefetch.values())
-        assert set(service.service.prefetch) <= set(KINDS)
+        assert set(service.service.prefetch) <= {*KINDS, PAST_MEDICATIONS}
+
+
+def test_a_rule_that_reads_every_test_could_still_be_asked(book: RuleBook) -> None:
+    """
+    The longest query there can be: every analyte, every lesion, every note and image, in one service.
+    """
+    words = book.terminology
+    everything = frozenset([*words.analytes, *words.concepts])
+    rule = msgspec.structs.replace(next(iter(book.rules.values())), reads=everything)
+
+    assert all(len(template) < needs.MAX_URL for template in needs.templates([rule], words).values())
 
 
 def test_a_query_that_grew_too_long_is_refused(book: RuleBook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,10 +144,19 @@ def test_nothing_is_asked_for_that_no_rule_reads(tmp_path: Path) -> None:
     assert re.search(r"code=14879-1,2777-1&", prefetch["observations"])
 
 
-def test_the_rules_of_the_project_stand_in_their_service(book: RuleBook) -> None:
-    assert set(book.rules) == {rule.id for rule in book.services["calcinosis-patient-view"].rules}
+def test_every_rule_of_the_project_is_asked_at_every_hook_it_names(book: RuleBook) -> None:
+    asked = {(rule.id, entry.service.hook) for entry in book.services.values() for rule in entry.rules}
+
+    assert asked == {
+        (rule.id, hook) for rule in book.rules.values() for hook in rule.hooks if rule.status in ("active", "pilot")
+    }
+
+
+def test_a_service_is_called_after_its_hook(book: RuleBook) -> None:
+    assert all(f"calcinosis-{entry.service.hook}" == name for name, entry in book.services.items())
 
 
 def test_related_rules_of_the_project_share_a_card(book: RuleBook) -> None:
-    assert all(name in book.rules for group in book.merging for name in group)
-    assert any("ca-p-product-target" in group and "eskd-hyperphosphatemia" in group for group in book.merging)
+    groups = book.merging.groups
+
+    assert any("ca-p-product-target" in group and "eskd-hyperphosphatemia" in group for group in groups)

@@ -98,7 +98,7 @@ def test_a_rule_that_no_service_asks(tmp_path: Path) -> None:
     small_content(tmp_path)
     (tmp_path / "patient-view" / "service.yaml").unlink()
 
-    assert ["No service asks this rule."] == [one.what for one in about(tmp_path)]
+    assert ["No service answers patient-view."] == [one.what for one in about(tmp_path)]
 
 
 def test_a_draft_needs_no_service(tmp_path: Path) -> None:
@@ -108,10 +108,18 @@ def test_a_draft_needs_no_service(tmp_path: Path) -> None:
     assert [] == about(tmp_path)
 
 
-def test_a_retired_rule_that_a_service_still_lists(tmp_path: Path) -> None:
-    found = about(small_content(tmp_path, RULE.replace("status: active", "status: retired")))
+def test_a_retired_rule_needs_no_service(tmp_path: Path) -> None:
+    small_content(tmp_path, RULE.replace("status: active", "status: retired"))
+    (tmp_path / "patient-view" / "service.yaml").unlink()
 
-    assert ["The rule is retired, but calcinosis-patient-view still lists it."] == [one.what for one in found]
+    assert [] == about(tmp_path)
+
+
+def test_every_hook_of_a_rule_needs_a_service(tmp_path: Path) -> None:
+    hooks = "hooks: [patient-view, encounter-start]\n"
+    small_content(tmp_path, RULE.replace("version: 1\n", f"version: 1\n{hooks}"))
+
+    assert ["No service answers encounter-start."] == [one.what for one in about(tmp_path)]
 
 
 def test_two_rules_with_one_number(tmp_path: Path) -> None:

@@ -322,7 +322,6 @@ def test_what_was_not_loaded_what_failed_and_what_is_empty_differ(
         ("medications: [vkaa]", 'Did you mean "vka"?'),
         ("procedures: {hemodialyis: [2 days ago]}", 'Did you mean "hemodialysis"?'),
         ('labs: {phosphate: {3 days ago: {value: 5 mg/dL, code: "2777-2"}}}', 'Did you mean "2777-1"?'),
-        ("labs: {nxp2: {3 days ago: positive}}", 'There is no test "nxp2"'),
     ],
 )
 def test_a_chart_that_cannot_be_written(scene: str, says: str) -> None:
