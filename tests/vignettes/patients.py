@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 from tests.build import (
+    CALCINOSIS,
     LEFT_OUT,
     LOINC,
     NOW,
     PATIENT,
+    SNOMED,
     Resource,
     clinical,
     concept,
@@ -39,6 +41,27 @@ def resources_of(vignette: Vignette) -> list[Resource]:
     )
 
     return [_patient(vignette["patient"]), *(make(one) for make, name in parts for one in vignette[name])]
+
+
+def orders_of(vignette: Vignette) -> list[Resource]:
+    """Return the orders of a vignette that are not yet signed."""
+    return [_order(number, one) for number, one in enumerate(vignette["draftOrders"])]
+
+
+def _order(number: int, told: Vignette) -> Resource:
+    dosage: Resource = {"route": {"text": told["route"]}} if "route" in told else {}
+    if "doseMgPerDay" in told:
+        dosage["timing"] = {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}}
+        dosage["doseAndRate"] = [{"doseQuantity": quantity(told["doseMgPerDay"], "mg")}]
+    reason = [concept(CALCINOSIS, SNOMED)] if told.get("reason") == "calcinosis" else LEFT_OUT
+    return prescription(
+        id=f"draft-{number}",
+        status=told["status"],
+        medicationCodeableConcept=_code(told),
+        authoredOn=LEFT_OUT,
+        dosageInstruction=[dosage] if dosage else LEFT_OUT,
+        reasonCode=reason,
+    )
 
 
 def _patient(told: Vignette) -> Resource:
