@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from cds_service.cards import write_cards
 from cds_service.cards.fixed import EXTENSION
+from cds_service.cards.plan import possible
 from cds_service.errors import NoData
 from cds_service.facts.evidence import UNKNOWN, YES, Judgement
 from cds_service.facts.model import KINDS, Facts
-from cds_service.protocol.cards import Response
+from cds_service.protocol.cards import Card, Response
 from cds_service.protocol.request import HookRequest
 from cds_service.rules.book import RuleBook, ServiceRules
 from cds_service.rules.evaluation import evaluate
 from cds_service.rules.model import Outcome, Rule, Values
+from cds_service.rules.quiet import Held, Hush, QuietState, Viewer
 
 Asked = tuple[tuple[Rule, Values], ...]
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -79,43 +82,108 @@ def _not_for_the_dead(book: RuleBook, service: ServiceRules, facts: Facts) -> li
 
 
 def respond(
-    decision: Decision, book: RuleBook, service: ServiceRules, request: HookRequest, new_id: Callable[[], str]
+    decision: Decision,
+    book: RuleBook,
+    service: ServiceRules,
+    request: HookRequest,
+    new_id: Callable[[], str],
+    state: QuietState | None = None,
+    gaps: Mapping[str, str] = MappingProxyType({}),
 ) -> Response:
     """
-    Turn a decision into the answer to the hook call.
+    Turn a decision into the answer to the hook call; without a state nothing is ever quiet.
+
+    ``gaps`` says for prefetch keys that were asked of the FHIR server, and did not come, why not.
 
     Raises NoData where no rule at all could be evaluated: an empty answer would look like safety.
     """
-    if (
-        decision.outcomes
-        and not decision.facts.person.deceased
-        and len(decision.not_evaluated) == len(decision.outcomes)
-    ):
-        raise _no_data(decision)
-    cards, held = write_cards(decision.fired, service.card_limit, decision.facts, book, request, new_id)
+    if _nothing_known(decision):
+        raise _no_data(decision, gaps)
+    cards, held = _speak(decision, book, service, request, new_id, state)
     said: dict[str, Any] = {}
     if decision.not_evaluated:
         said["not_evaluated"] = [
             {"rule": one.rule.id, "missing": list(_missing(one))} for one in decision.not_evaluated
         ]
+    if gaps:
+        said["not_fetched"] = dict(gaps)
     if held:
-        said["held_back"] = [{"rule": one.rule.id, "indicator": one.indicator} for one in held]
+        said["held_back"] = [
+            {"rule": one.outcome.rule.id, "indicator": one.outcome.indicator, "reason": one.reason} for one in held
+        ]
     return Response(cards, {EXTENSION: said} if said else {})
+
+
+def _nothing_known(decision: Decision) -> bool:
+    """
+    Say whether there is something to say, and no rule that has to say it could be evaluated.
+
+    Rules that are switched off, or about other orders than those of the call, are no evidence of safety. An order
+    that does not say yet what is ordered concerns no rule: while it is being chosen that is no fault, and the answer
+    names it.
+    """
+    asked = [one for one in decision.outcomes if one.rule.concerns(decision.facts) and not _is_off(one)]
+    return bool(asked) and not decision.facts.person.deceased and all(one.verdict is UNKNOWN for one in asked)
+
+
+def _is_off(outcome: Outcome) -> bool:
+    return bool(outcome.rule.switch) and not outcome.values[outcome.rule.switch]
+
+
+def _speak(
+    decision: Decision,
+    book: RuleBook,
+    service: ServiceRules,
+    request: HookRequest,
+    new_id: Callable[[], str],
+    state: QuietState | None,
+) -> tuple[list[Card], list[Held]]:
+    """Return the cards, and the findings that stay quiet: held back is never forgotten, the answer names them."""
+    fired = decision.fired
+    if not fired:
+        return [], []
+    hush = _hush(decision.facts, service, request, state) if state else None
+    speaking, quiet = hush.sort(fired) if hush else (fired, [])
+    cards, beyond = write_cards(
+        speaking, service.card_limit, decision.facts, book, request, new_id, calciphylaxis=possible(fired)
+    )
+    if hush:
+        for card in cards:
+            hush.remember(card.uuid, [rule["id"] for rule in card.extension[EXTENSION]["rules"]])
+    return cards, [*quiet, *(Held(one, f"beyond the limit of {service.card_limit} cards") for one in beyond)]
+
+
+def _hush(facts: Facts, service: ServiceRules, request: HookRequest, state: QuietState) -> Hush:
+    viewer = Viewer(
+        patient=state.pseudonym("patient", request.fhir_server, request.patient_id),
+        user=state.pseudonym("user", request.fhir_server, request.user_id),
+        encounter=state.pseudonym("encounter", request.fhir_server, request.encounter_id)
+        if request.encounter_id
+        else "",
+        hook=request.hook,
+    )
+    return Hush(state, viewer, facts, service.repeat)
 
 
 def _missing(outcome: Outcome) -> tuple[str, ...]:
     return ("this rule failed and was skipped",) if outcome.failed else outcome.judgement.missing
 
 
-def _no_data(decision: Decision) -> NoData:
+def _no_data(decision: Decision, fetched: Mapping[str, str]) -> NoData:
     states = decision.facts.states
     gaps = [f"{kind}: {states[kind].value if kind in states else 'not sent'}" for kind in _kinds(decision)]
     return NoData(
         "None of the rules could be evaluated with the data that were sent.",
         where="/prefetch",
-        why="What is known of each prefetch key: " + "; ".join(gaps) + ".",
+        why="What is known of each prefetch key: " + "; ".join(gaps) + "." + _asked(fetched),
         remedy="Send the prefetch that discovery announces, or check why the EHR could not load it.",
     )
+
+
+def _asked(fetched: Mapping[str, str]) -> str:
+    """Say how the FHIR server answered, by reason codes."""
+    reasons = ", ".join(f"{key} {why}" for key, why in sorted(fetched.items()))
+    return f" Asked of fhirServer: {reasons}." if reasons else ""
 
 
 def _kinds(decision: Decision) -> list[str]:

@@ -5,25 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from cds_service.cards import numbers
+from cds_service.cards import numbers, whole
 from cds_service.cards.fixed import Fixed
 from cds_service.cards.plain import plain
+from cds_service.cards.plan import Plan
 from cds_service.cards.wording import Voice, by_name_only, one_line
+from cds_service.facts import subtype
 from cds_service.facts.derived import COMPUTED
 from cds_service.facts.model import Diagnosis, Facts, Measurement, Medication
 from cds_service.terminology import Terminology
+from cds_service.terminology.units import spelled
 
 T = TypeVar("T")
 
 
-def write(voices: Sequence[Voice], always: Fixed) -> str:
+def write(voices: Sequence[Voice], always: Fixed, workup: Plan) -> str:
     """Write the detail of a card that speaks for one or more findings, the most urgent first."""
     told: set[str] = set()
     parts = [part for voice in voices for part in _finding(voice, told)]
     parts += _once("**Values**", [line for voice in voices for line in _values(voice)])
+    parts += _once("**Type of calcinosis** (what the record fits, for display only)", _subtype(voices))
     parts += _once("**Medications and diagnoses on record**", [line for voice in voices for line in _on_record(voice)])
     parts += _once("**Not known**", list(_unknown(voices)))
-    parts += _once("**Consider**", [*(line for voice in voices for line in _advice(voice)), *always.consults])
+    parts += _once("**Consider**", [line for voice in voices for line in _advice(voice)])
+    parts += _once("**Plan** (what is missing or not recent)", workup.lines)
     return "\n\n".join([*parts, always.ending])
 
 
@@ -47,7 +52,9 @@ def _finding(voice: Voice, told: set[str]) -> Iterator[str]:
 def _values(voice: Voice) -> Iterator[str]:
     for name in voice.outcome.rule.card.show:
         results = voice.series(name)
-        if results:
+        if voice.answers(name):
+            yield f"{numbers.label(voice.words, name)}: {whole.trend(voice.answers(name))}"
+        elif results:
             notes = f" - {'; '.join(results[0].notes)}" if results[0].notes else ""
             parts = _parts(voice.words, results[0].parts) if name in COMPUTED else ""
             yield f"{numbers.label(voice.words, name)}: {numbers.trend(voice.words, results)}{parts}{notes}"
@@ -80,13 +87,20 @@ def _diagnosis(item: Diagnosis) -> str:
     return f"{plain(item.display) or item.concept}{f', {item.when.day}' if item.when else ''}"
 
 
+def _subtype(voices: Sequence[Voice]) -> list[str]:
+    """Say to which types of calcinosis the record points, where a rule of the card wants it said."""
+    asked = next((voice for voice in voices if voice.outcome.rule.card.show_subtype), None)
+    readings = subtype.read(asked.facts, asked.words) if asked else ()
+    return ["; ".join(spelled(plain(str(reading), 160)) for reading in readings)] if readings else []
+
+
 def _unknown(voices: Sequence[Voice]) -> Iterator[str]:
     """Say what the card would have shown, had it been there."""
     absent = dict.fromkeys(
         numbers.label(voice.words, name)
         for voice in voices
         for name in voice.outcome.rule.card.show
-        if not voice.series(name)
+        if not (voice.answers(name) or voice.series(name))
     )
     if absent:
         yield "no usable result: " + ", ".join(absent)

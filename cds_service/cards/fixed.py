@@ -7,13 +7,17 @@ from typing import Any
 
 import msgspec
 
-from cds_service.cards import suggestions
+from cds_service.cards import plan
+from cds_service.cards.plan import Offer
 from cds_service.protocol.cards import Coding, Source
 from cds_service.rules.book import RuleBook
 from cds_service.rules.model import Outcome, Rule
 from cds_service.terminology import Terminology
+from cds_service.terminology.units import spelled
 
 EXTENSION = "org.calcinosis-cds"
+# How a citation was verified, in words without parentheses: they stand in parentheses.
+_STATUS = {"verified (abstract)": "abstract verified"}
 TOPIC_SYSTEM = "https://calcinosis-cds.example/fhir/CodeSystem/rule"
 
 
@@ -21,16 +25,15 @@ class Fixed(msgspec.Struct, frozen=True):
     """
     The parts of a card that depend on its rules only.
 
-    ``orders`` are the words and the ServiceRequest of each suggestion, ``ending`` stands below what the patient's
-    values say. ``rules`` keeps the rules alive: they are remembered by their identity.
+    ``offers`` are the tests and referrals in the order of a workup, ``ending`` stands below what the patient's values
+    say. ``rules`` keeps the rules alive: they are remembered by their identity.
     """
 
     rules: tuple[Rule, ...]
     source: Source
-    orders: tuple[tuple[str, dict[str, Any]], ...]
+    offers: tuple[Offer, ...]
     override_reasons: list[Coding]
     extension: dict[str, Any]
-    consults: tuple[str, ...]
     ending: str
 
 
@@ -41,9 +44,6 @@ def fixed(together: Sequence[Outcome], book: RuleBook) -> Fixed:
 
 
 def _fixed(rules: tuple[Rule, ...], words: Terminology) -> Fixed:
-    offered = _distinct(name for rule in rules for name in rule.card.workup)
-    consulted = _distinct(name for rule in rules for name in rule.card.consults)
-    orders = [words.orders[name] for name in _distinct([*offered, *consulted])]
     reasons = [
         words.override_reasons[name]
         for name in _distinct(name for rule in rules for name in rule.card.override_reasons)
@@ -55,10 +55,9 @@ def _fixed(rules: tuple[Rule, ...], words: Terminology) -> Fixed:
             "",
             Coding(rules[0].topic, TOPIC_SYSTEM, rules[0].title),
         ),
-        tuple((order.say, suggestions.service_request(order, words.systems.uri(order.system))) for order in orders),
+        plan.offers(rules, words),
         [Coding(reason.code, reason.system, reason.display) for reason in reasons],
         {EXTENSION: {"rules": [{"id": rule.id, "version": rule.version, "verdict": "yes"} for rule in rules]}},
-        ("Consults: " + ", ".join(words.orders[name].name for name in consulted),) if consulted else (),
         _ending(rules),
     )
 
@@ -72,7 +71,8 @@ def _ending(rules: Sequence[Rule]) -> str:
 def _sources(rule: Rule) -> Iterator[str]:
     for citation in rule.evidence:
         strength = f", {citation.strength}" if citation.strength else ""
-        yield f"{citation.cite} ({citation.status}{strength})"
+        status = _STATUS.get(citation.status, citation.status)
+        yield spelled(f"{citation.cite} ({status}{strength})")
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from cds_service.cards.plain import plain
 from cds_service.facts.derived import COMPUTED
 from cds_service.facts.model import Measurement
 from cds_service.terminology import Terminology
+from cds_service.terminology.units import spelled
 
 
 def label(words: Terminology, name: str) -> str:
@@ -24,6 +25,8 @@ def value(words: Terminology, result: Measurement) -> str:
     Rounded half up for display only: comparisons use the unrounded value.
     """
     unit, decimals = _target(words, result.analyte)
+    if unit.startswith("{"):  # A ratio, such as {INR}: its name says it all.
+        return f"{result.comparator}{_tidy(result.reported)}"
     if result.parts and (
         len(result.parts) > 1 or (result.analyte in COMPUTED and not _reported_elsewhere(result, unit))
     ):
@@ -34,15 +37,16 @@ def value(words: Terminology, result: Measurement) -> str:
     return f"{reported} ({result.comparator}{_rounded(result.value, decimals)} {_worded(unit)})"
 
 
+@lru_cache(maxsize=1024)
 def _worded(unit: str) -> str:
-    """Write a UCUM unit as a clinician reads it: without annotations in braces."""
-    return unit.replace("{1.73_m2}", "1.73m2") if "{" in unit else unit
+    """Write a UCUM unit as a clinician reads it: without annotations in braces, and with real squares."""
+    return spelled(unit.replace("{1.73_m2}", "1.73m2") if "{" in unit else unit)
 
 
 @lru_cache(maxsize=1024)
 def _plain_unit(unit: str) -> str:
     """Make the unit of a record harmless; there are few units, and each stands in most cards many times."""
-    return plain(_worded(unit), 20)
+    return spelled(plain(_worded(unit), 20))
 
 
 def dated(words: Terminology, result: Measurement) -> str:

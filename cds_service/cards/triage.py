@@ -4,28 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cds_service.facts.model import Draft
+from cds_service.rules.merging import Merging
 from cds_service.rules.model import INDICATORS, Outcome
 
 
-def merge(fired: Sequence[Outcome], groups: Sequence[Sequence[str]]) -> list[list[Outcome]]:
+def merge(fired: Sequence[Outcome], merging: Merging) -> list[list[Outcome]]:
     """
-    Return the findings card by card: rules of one group share a card, led by the most urgent (KNOWLEDGE 5.0).
+    Return the findings card by card, each card led by its most urgent finding (KNOWLEDGE 5.0).
 
     Cards come in order of urgency; of equally urgent ones the rule that the service names first leads.
     """
     if len(fired) == 1:
         return [list(fired)]
-    cards: dict[object, list[Outcome]] = {}
+    speaking = {outcome.rule.id: outcome for outcome in fired}
+    cards: dict[tuple[str, ...], list[tuple[int, int, Outcome]]] = {}
     for outcome in fired:
-        group = next((number for number, rules in enumerate(groups) if outcome.rule.id in rules), None)
-        cards.setdefault(outcome.rule.id if group is None else group, []).append(outcome)
-    merged = [sorted(together, key=lambda outcome: _place(outcome, groups)) for together in cards.values()]
+        card, place = _seat(outcome, speaking, merging)
+        cards.setdefault(card, []).append((-INDICATORS.index(outcome.indicator), place, outcome))
+    merged = [[one for *_, one in sorted(together, key=lambda row: row[:2])] for together in cards.values()]
     return sorted(merged, key=lambda together: -INDICATORS.index(together[0].indicator))
 
 
-def _place(outcome: Outcome, groups: Sequence[Sequence[str]]) -> tuple[int, int]:
-    group = next((rules for rules in groups if outcome.rule.id in rules), ())
-    return -INDICATORS.index(outcome.indicator), list(group).index(outcome.rule.id) if group else 0
+def _seat(outcome: Outcome, speaking: dict[str, Outcome], merging: Merging) -> tuple[tuple[str, ...], int]:
+    """Return the card a finding belongs to, known by its rules, and its place among equally urgent findings there."""
+    rule = outcome.rule.id
+    absorbing = merging.absorber(rule)
+    taker = speaking.get(absorbing.rule) if absorbing else None
+    if absorbing and taker and (not absorbing.same_draft or _same_draft(outcome, taker)):
+        return merging.group(taker.rule.id), len(merging.group(taker.rule.id)) + absorbing.absorbs.index(rule)
+    group = merging.group(rule)
+    return group, group.index(rule)
+
+
+def _same_draft(outcome: Outcome, taker: Outcome) -> bool:
+    about = drafts(outcome)
+    return bool(about) and about <= drafts(taker)
+
+
+def drafts(outcome: Outcome) -> frozenset[str]:
+    """Return the draft orders that a finding rests on, as the call refers to them."""
+    return frozenset(item.reference for item in outcome.judgement.supporting() if isinstance(item, Draft))
 
 
 def cap(cards: Sequence[list[Outcome]], limit: int) -> tuple[list[list[Outcome]], list[Outcome]]:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from functools import lru_cache
 
 import msgspec
 
-from cds_service.cards import numbers
+from cds_service.cards import numbers, whole
 from cds_service.cards.plain import plain
 from cds_service.facts import derived
 from cds_service.facts.derived import COMPUTED
 from cds_service.facts.evidence import YES, Item, Judgement
-from cds_service.facts.model import Diagnosis, Facts, Measurement, Medication
+from cds_service.facts.model import Answer, Diagnosis, Facts, Measurement, Medication
 from cds_service.rules.model import Outcome
+from cds_service.rules.placeholders import NAMED
 from cds_service.terminology import Terminology
+from cds_service.terminology.units import spelled
 
 # CDS Hooks asks for fewer than 140 characters; a line of 100 is read at a glance.
 SHORT_SUMMARY, SUMMARY_LIMIT = 100, 139
+_CALCIUM = {"corrected-calcium": "calcium", "calcium-ionized": "ionized calcium"}
+# A name from a record that is longer than this is cut to its ingredient: "warfarin sodium 5 MG Oral Tablet".
+LONG_NAME = 28
+_STRENGTH = re.compile(r"\s(?=[\d.,]+\s?(?:mg|g|mcg|ug|ml|unt|iu|units?|%)\b)", re.IGNORECASE)
 _HOLE = re.compile(r"\{([a-z0-9_.-]+)\}")
 
 
@@ -35,10 +42,14 @@ class Voice(msgspec.Struct):
         """Return the results of a measurement, newest first, paired as the rule pairs them."""
         found = self.known.get(name)
         if found is None:
-            pairing = self.outcome.rule.pairing
-            found = derived.series(self.facts, name, int(self.outcome.values[pairing]) if pairing else None)
+            told = self.outcome.rule.told.get(name) or self.outcome.rule.pairing
+            found = derived.series(self.facts, name, Decimal(self.outcome.values[told]) if told else None)
             self.known[name] = found
         return found
+
+    def answers(self, name: str) -> tuple[Answer, ...]:
+        """Return the qualitative results of a test, newest first."""
+        return self.facts.answers[name].newest_first() if name in self.facts.answers else ()
 
     def resting(self) -> tuple[Item, ...]:
         """Return the facts that the finding rests on."""
@@ -65,6 +76,8 @@ class Voice(msgspec.Struct):
 
     def _hole(self, hole: str) -> str | None:
         name, _, part = hole.partition(".")
+        if name in whole.WHOLE:
+            return whole.tell(name, self.resting(), self.outcome.judgement, self.words, self._called)
         if name in self.outcome.values:
             return (
                 f"{self.outcome.values[name]:f}"
@@ -73,20 +86,49 @@ class Voice(msgspec.Struct):
             )
         if name == "missing":
             return ", ".join(_spoken(name) for name in self.missing()) or None
-        if name in ("lesion", "drug"):
-            return self._found(Diagnosis if name == "lesion" else Medication)
+        if name in ("lesion", "drug", "calcium") or self.words.kind(name) in NAMED:
+            return self._calcium(part) if name == "calcium" else self._named(name)
+        return self._measured(name, part)
+
+    def _measured(self, name: str, part: str) -> str | None:
+        """Return the value of a test, in numbers or in words, or its day."""
         if name not in COMPUTED and name not in self.words.analytes:
             return None
-        result = self.result(name)
-        if result is None:
-            return None
-        return result.when.day if part == "date" else numbers.value(self.words, result)
+        result = next(iter(self.answers(name)), None) or self.result(name)
+        if result is None or part == "date":
+            return result.when.day if result else None
+        return whole.answered(result) if isinstance(result, Answer) else numbers.value(self.words, result)
 
     def _found(self, kind: type[Diagnosis | Medication]) -> str | None:
         items = [item for item in self.resting() if isinstance(item, kind)]
         lesions = [item for item in items if item.concept.startswith("les-")]
         chosen = lesions or (items if kind is Medication else [])
-        return plain(chosen[0].display or self.words.label(chosen[0].concept)) if chosen else None
+        return self._called(chosen[0]) if chosen else None
+
+    def _named(self, name: str) -> str | None:
+        """Return how the record names the diagnosis, medicine or procedure that the finding rests on."""
+        if name in ("lesion", "drug"):
+            return self._found(Diagnosis if name == "lesion" else Medication)
+        members = self.words.members(name)
+        item = next((one for one in self.resting() if getattr(one, "concept", "") in members), None)
+        return None if item is None else self._called(item)
+
+    def _called(self, item: Item) -> str:
+        """Return how the record calls what was found; of a long product name the ingredient or brand is enough."""
+        called = plain(getattr(item, "display", "") or self.words.label(getattr(item, "concept", "")))
+        if not isinstance(item, Medication) or len(called) <= LONG_NAME or item.concept not in self.words.concepts:
+            return called
+        names = sorted(self.words.concepts[item.concept].text, key=len, reverse=True)
+        found = (re.search(rf"\b{re.escape(name)}\b", called, re.IGNORECASE) for name in names)
+        return next((one[0] for one in found if one), _STRENGTH.split(called)[0].rstrip(" ,(") or called)
+
+    def _calcium(self, part: str) -> str | None:
+        """Return the calcium that the finding rests on, corrected or ionized: never an older one of the other kind."""
+        items = (item for item in self.resting() if isinstance(item, Measurement))
+        found = next((item for item in items if item.analyte in _CALCIUM), None)
+        if found is None:
+            return None
+        return found.when.day if part == "date" else f"{_CALCIUM[found.analyte]} {numbers.value(self.words, found)}"
 
     def missing(self) -> list[str]:
         """Return the measurements whose absence is part of the finding."""
@@ -109,7 +151,7 @@ class Voice(msgspec.Struct):
     def reasons(self) -> Iterator[str]:
         """Yield why the rule fired: the lines of its trail that are true and rest on something."""
         for node in _true_leaves(self.outcome.judgement):
-            yield plain(self._reason(node), 240)
+            yield spelled(plain(self._reason(node), 240))
 
     def _reason(self, node: Judgement) -> str:
         return node.label[:1].upper() + node.label[1:]
@@ -118,13 +160,13 @@ class Voice(msgspec.Struct):
 @lru_cache(maxsize=4096)
 def _pieces(template: str) -> tuple[str, ...]:
     """Cut a wording into its text and, at every second place, the name of a hole."""
-    return tuple(_HOLE.split(template))
+    return tuple(_HOLE.split(spelled(template)))
 
 
 @lru_cache(maxsize=4096)
 def one_line(text: str) -> str:
     """Return a text of a rule file on one line."""
-    return " ".join(text.split())
+    return spelled(" ".join(text.split()))
 
 
 def _spoken(name: str) -> str:

@@ -212,3 +212,41 @@ def test_an_incomplete_list_is_said_on_the_card(ask: Ask) -> None:
     [card] = cards(ask(condition(), values={"observations": bundle(observation(value=8.1), link=link)}))
 
     assert "more pages exist than were sent" in card["detail"]
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("warfarin sodium 5 MG Oral Tablet [Coumadin]", "warfarin"),
+        ("Jantoven 5 MG (warfarin sodium) Oral Tablet", "warfarin"),
+        ("Warfarin 5 mg", "Warfarin 5 mg"),
+        ("Antivitamin-K-Präparat 5 mg Filmtabletten, 98 Stück", "Antivitamin-K-Präparat"),
+    ],
+)
+def test_a_long_product_name_is_cut_to_what_it_is_in_the_summary_only(ask: Ask, name: str, called: str) -> None:
+    drug = prescription(medicationCodeableConcept=concept("855332", RXNORM, name))
+    [card] = [one for one in cards(ask(condition(), drug)) if "linked to calciphylaxis" in one["summary"]]
+
+    assert card["summary"].startswith(f"{called} is linked")
+    assert name.partition(" [")[0] in card["detail"]
+
+
+def test_how_a_source_was_verified_stands_in_one_pair_of_parentheses(all_cards: list[Resource]) -> None:
+    details = "".join(card["detail"] for card in all_cards)
+
+    assert "(abstract verified, case-control)" in details
+    assert "))" not in details.replace("(95347000))", "")
+
+
+def test_units_are_spelled_in_one_way(ask: Ask) -> None:
+    text = str(cards(ask(*KIDNEY, observation("calcium-total", 9.5, days=9.9))))
+
+    assert "mg²/dL²" in text
+    assert "mg2" not in text
+
+
+def test_the_type_of_calcinosis_is_said_where_a_rule_wants_it(ask: Ask) -> None:
+    details = "".join(card["detail"] for card in cards(ask(condition(CALCINOSIS), observation(value=4.0))))
+
+    assert "**Type of calcinosis**" in details
+    assert "cannot be classified" in details

@@ -70,3 +70,17 @@ def test_a_unit_from_the_record_is_shown_harmless(facts: TakeIn, words: Terminol
     [phosphate] = facts(hostile).measurements["phosphate"]
 
     assert not set("<>[]`") & set(numbers.value(words, phosphate))
+
+
+def test_a_ratio_has_no_unit(facts: TakeIn, words: Terminology) -> None:
+    [inr] = facts(observation("6301-6", 2.8, "{INR}")).measurements["inr"]
+
+    assert "2.8" == numbers.value(words, inr)
+
+
+def test_squares_are_written_as_squares_whatever_the_laboratory_writes(facts: TakeIn, words: Terminology) -> None:
+    [product] = facts(observation("cap-product", 71, valueQuantity=quantity(71, "mg2/dL2"))).measurements["cap-product"]
+    [molar] = facts(observation("cap-product", 6, "mmol2/L2")).measurements["cap-product"]
+
+    assert "71 mg²/dL²" == numbers.value(words, product)
+    assert "6 mmol²/L² (74.5 mg²/dL²)" == numbers.value(words, molar)

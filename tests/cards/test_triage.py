@@ -11,10 +11,13 @@ import pytest
 
 from cds_service.cards import triage
 from cds_service.facts.evidence import YES, Judgement
+from cds_service.facts.model import Draft
 from cds_service.rules.book import RuleBook
+from cds_service.rules.merging import Absorbing, Merging
 from cds_service.rules.model import Outcome
 
-GROUPS = (("a", "b", "c"), ("x", "y"))
+GROUPS = Merging((("a", "b", "c"), ("x", "y")))
+ABSORBING = Merging((("a", "b"),), (Absorbing("x", ("y", "z")),))
 
 
 @pytest.fixture
@@ -57,6 +60,50 @@ def test_related_rules_share_a_card_led_by_the_most_urgent(
     finding: Sequence[Outcome], fired: tuple[str, ...], cards: list[str]
 ) -> None:
     assert cards == ids(triage.merge(named(finding, *fired), GROUPS))
+
+
+@pytest.mark.parametrize(
+    ("fired", "cards"),
+    [
+        (("y", "z"), ["y", "z"]),
+        (("y", "x"), ["x+y"]),
+        (("z", "y", "x"), ["x+y+z"]),
+        (("x", "y:critical"), ["y+x"]),
+        (("x", "a", "z", "b"), ["x+z", "a+b"]),
+    ],
+    ids=str,
+)
+def test_a_rule_takes_others_onto_its_card_only_when_it_fires(
+    finding: Sequence[Outcome], fired: tuple[str, ...], cards: list[str]
+) -> None:
+    assert cards == ids(triage.merge(named(finding, *fired), ABSORBING))
+
+
+def about(outcome: Outcome, *references: str) -> Outcome:
+    """Return a finding that rests on these draft orders."""
+    items = tuple(Draft("ca-iv", "", "", "code", "", reference=one) for one in references)
+
+    return msgspec.structs.replace(outcome, judgement=Judgement(YES, "", items=items))
+
+
+@pytest.mark.parametrize(
+    ("taken", "taker", "cards"),
+    [
+        (("one",), ("one",), ["x+y"]),
+        (("one",), ("one", "two"), ["x+y"]),
+        (("one", "two"), ("one",), ["x", "y"]),
+        (("one",), ("two",), ["x", "y"]),
+        ((), ("two",), ["x", "y"]),
+    ],
+    ids=str,
+)
+def test_an_order_that_is_not_the_same_keeps_a_card_of_its_own(
+    finding: Sequence[Outcome], taken: tuple[str, ...], taker: tuple[str, ...], cards: list[str]
+) -> None:
+    [x, y] = named(finding, "x", "y")
+    table = Merging((), (Absorbing("x", ("y",), same_draft=True),))
+
+    assert cards == ids(triage.merge([about(x, *taker), about(y, *taken)], table))
 
 
 def test_at_most_so_many_cards_are_shown_and_the_rest_is_named(finding: Sequence[Outcome]) -> None:
