@@ -130,7 +130,7 @@ def test_the_queries_are_printed_for_ehrs_that_do_not_read_discovery(run: Run) -
 
 
 def test_a_hook_that_nobody_answers_lists_those_that_are(run: Run) -> None:
-    result = run("prefetch", "--hook", "order-dispatch")
+    result = run("prefetch", "--hook", "allergyintolerance-create")
 
     assert 2 == result.exit_code
     assert "patient-view" in result.output

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import responses
 
-from tests.build import PATIENT, bundle, call, condition, observation, outcome, patient, prefetch
+from tests.build import PATIENT, bundle, call, condition, observation, outcome, patient, prefetch, prescription
 from tests.cli.conftest import Run
+from tests.orders import collection, draft
 
 CDS, FHIR = "https://cds.example", "https://fhir.example/r4"
 ANNOUNCED = {
@@ -77,6 +78,27 @@ def test_a_patient_can_come_from_a_fhir_server(run: Run, web: responses.Requests
     assert 0 == result.exit_code, result.output
     assert FHIR == posted(web)["fhirServer"]
     assert "Bearer t" == web.calls[1].request.headers["Authorization"]
+
+
+def test_an_order_can_be_signed(run: Run, chart: Callable[..., Path], tmp_path: Path) -> None:
+    """
+    The orders come from a file, or are the unsigned ones of the record.
+    """
+    announced = {**ANNOUNCED, "id": "orders", "hook": "order-select"}
+    (tmp_path / "order.json").write_text(json.dumps(draft(id="given")), encoding="utf-8")
+    (tmp_path / "orders.json").write_text(json.dumps(collection(draft(id="a"), draft(id="b"))), encoding="utf-8")
+    record = chart(patient(), draft(id="own"), prescription())
+    for given, orders in (((), ["own"]), (("order.json",), ["given"]), (("orders.json",), ["a", "b"])):
+        about = ("--about", tmp_path / given[0]) if given else ()
+        with responses.RequestsMock() as web:
+            web.get(f"{CDS}/cds-services", json={"services": [announced]})
+            web.post(f"{CDS}/cds-services/orders", json={"cards": []})
+            result = run("fire", CDS, "--patient", record, "--hook", "order-select", *about)
+            context = posted(web)["context"]
+
+        assert 0 == result.exit_code, result.output
+        assert [f"MedicationRequest/{one}" for one in orders] == context["selections"]
+        assert orders == [one["resource"]["id"] for one in context["draftOrders"]["entry"]]
 
 
 def test_a_complete_call_is_sent_as_it_is(run: Run, web: responses.RequestsMock, tmp_path: Path) -> None:

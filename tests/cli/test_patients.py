@@ -21,6 +21,7 @@ from tests.build import (
     reference,
 )
 from tests.cli.conftest import Run
+from tests.orders import draft, order_call, service_draft
 
 Chart = Callable[..., Path]
 DAY = ("--as-of", "2026-03-01")
@@ -50,6 +51,31 @@ def test_every_rule_is_explained_fired_or_not(run: Run, chart: Chart) -> None:
     assert "✗ hypercalcemia-workup" in result.output
     assert "7.1 mg/dL" in result.output
     assert "observations: loaded" in result.output
+
+
+def test_the_orders_of_a_call_are_shown(run: Run, asked: Callable[..., Path]) -> None:
+    said = order_call("order-select", draft(), service_draft(), draft(id="x", medicationCodeableConcept=LEFT_OUT),
+                      selections=["draft-1", "x"], record=ESKD)  # fmt: skip
+    result = run("explain", asked(LEFT_OUT, **said), *DAY)
+
+    assert 0 == result.exit_code, result.output
+    for line in ("MedicationRequest/draft-1: ", "(nephrology), not selected", "MedicationRequest/x: cannot be read"):
+        assert line in result.output
+
+
+@pytest.mark.parametrize("hook", ["order-sign", "encounter-start", "medication-refill", "problem-list-item-create"])
+def test_every_hook_can_be_explained_and_evaluated(run: Run, chart: Chart, hook: str) -> None:
+    file = chart(*ESKD, draft())
+    for command in ("explain", "evaluate"):
+        result = run(command, file, *DAY, "--hook", hook)
+
+        assert 0 == result.exit_code, result.output
+
+
+def test_the_unsigned_orders_of_a_record_are_those_that_are_signed(run: Run, chart: Chart) -> None:
+    result = run("explain", chart(*ESKD, draft()), *DAY, "--hook", "order-sign", "--rule", "vka-calciphylaxis-risk")
+
+    assert "✓ vka-calciphylaxis-risk" in result.output
 
 
 def test_one_rule_can_be_asked_for(run: Run, chart: Chart) -> None:

@@ -1,0 +1,92 @@
+"""The rule catalogue and the source attributes as a person sees them: wide and narrow, light and dark, on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+SAMPLE = "eskd-skin-lesion-calciphylaxis"
+PAGES = {"list": "/rules/", "rule": f"/rules/{SAMPLE}", "attributes": f"/rules/{SAMPLE}/source-attributes"}
+LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
+SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
+
+
+@pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
+def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    size, scheme = request.param
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def complaints(page: Page) -> list[str]:
+    """Collect what the browser complains of: errors, refused requests, violations of the content security policy."""
+    found: list[str] = []
+    page.on("console", lambda message: found.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("requestfailed", lambda request: found.append(f"not loaded: {request.url}"))
+    page.on("response", lambda answer: found.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
+    return found
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_reads_well(
+    page: Page,
+    complaints: list[str],
+    address: str,
+    screenshots: Path,
+    request: pytest.FixtureRequest,
+    name: str,
+) -> None:
+    page.goto(f"{address}{PAGES[name]}")
+    page.screenshot(path=screenshots / f"rules-{request.node.callspec.id}.png", full_page=True)
+
+    assert [] == page.evaluate(LOOK)
+    assert [] == complaints
+
+
+@pytest.fixture
+def still(browser: Browser) -> Iterator[Page]:
+    """Give a page that runs no script."""
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+def test_from_a_card_to_its_evidence_and_to_all_rules_without_script(still: Page, address: str) -> None:
+    still.goto(f"{address}/sandbox/dialysis-high-phosphate")
+    still.get_by_role("link", name="Source and evidence").first.click()
+
+    assert still.get_by_role("heading", level=1).inner_text().startswith("Source attributes")
+
+    still.get_by_role("link", name="The rule in words").click()
+
+    assert still.get_by_role("heading", name="The rule fires when").is_visible()
+
+    still.get_by_role("link", name="All rules").click()
+
+    assert still.get_by_role("heading", name="What this service asks, and why").is_visible()
+
+
+def test_the_keyboard_comes_to_the_content_first(still: Page, address: str) -> None:
+    still.goto(f"{address}/rules/{SAMPLE}")
+    still.keyboard.press("Tab")
+
+    assert "Skip to the content" == still.locator(":focus").inner_text()
+
+
+def test_paper_shows_the_vignettes_and_leaves_the_way_out(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}/rules/{SAMPLE}")
+    page.emulate_media(media="print")
+
+    assert page.locator("details li").first.evaluate("one => one.getBoundingClientRect().height")
+    assert not page.get_by_role("link", name="All rules").is_visible()
+    page.close()
