@@ -24,11 +24,12 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """A link that an EHR may show; ``type`` is "absolute" or "smart"."""
+    """A link that an EHR may show; ``type`` is "absolute" or "smart", and only the latter may have ``app_context``."""
 
     label: str
     url: str
     type: str
+    app_context: str = ""
 
 
 class Action(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import msgspec
 
-from cds_service.errors import InvalidRequest, MalformedJson
-from cds_service.protocol.wire import Body, Members, is_null
-
-NOTHING = msgspec.Raw()
-
-# FHIR allows 64 characters; Epic's ids are longer and have dots (EHRS.md).
-_ID = re.compile(r"[A-Za-z0-9._-]{1,256}")
-_USER = re.compile(r"\w{1,64}/[A-Za-z0-9._-]{1,256}")
-_FHIR_ID = "A FHIR id has letters, digits, dots and hyphens only."
-_SPECIFICATION = 'See CDS Hooks 2.0.1, section "HTTP Request".'
+from cds_service.errors import InvalidRequest
+from cds_service.protocol import context as contexts
+from cds_service.protocol import fields
+from cds_service.protocol.access import Access
+from cds_service.protocol.context import About
+from cds_service.protocol.fields import NOTHING
+from cds_service.protocol.wire import Body, Members
 
 
 class HookRequest(msgspec.Struct, frozen=True):
@@ -26,7 +23,8 @@ class HookRequest(msgspec.Struct, frozen=True):
     One call of a hook.
 
     ``prefetch`` maps a key to the JSON bytes of its value; a key that was not sent is not in it.
-    ``fhir_server`` is the base URL as the client wrote it, without a trailing slash.
+    ``fhir_server`` is the base URL as the client wrote it, without a trailing slash; ``access`` is what else is needed
+    to read from it. ``about`` are the resources of the context, where the hook has some.
     """
 
     hook: str
@@ -38,6 +36,8 @@ class HookRequest(msgspec.Struct, frozen=True):
     encounter_id: str = ""
     fhir_server: str = ""
     shaped: msgspec.Struct | None = None
+    about: About | None = None
+    access: Access | None = None
 
     @classmethod
     def parse(cls, raw: bytes, hook: str, shape: type[msgspec.Struct] | None = None) -> HookRequest:
@@ -50,20 +50,37 @@ class HookRequest(msgspec.Struct, frozen=True):
         """
         body = Body(raw)
         members, shaped = _envelope(body, shape)
-        _check_hook(_required(members.hook, "/hook"), hook)
-        context = _context(body, members.context)
-        patient = _patient_id(context)
-        _check_authorization(body, members.fhirAuthorization, patient)
+        _check_hook(fields.required(members.hook, "/hook"), hook)
+        context = contexts.read(body, members.context, hook)
+        server = fields.optional(members.fhirServer, "/fhirServer").rstrip("/")
+        access = _access(body, server, members.fhirAuthorization, context.patient_id)
         return cls(
             hook=hook,
-            hook_instance=_text(members.hookInstance, "/hookInstance"),
-            patient_id=patient,
+            hook_instance=fields.text(members.hookInstance, "/hookInstance"),
+            patient_id=context.patient_id,
             body=body,
             prefetch=(members.prefetch or {}) if shaped is None else {},
             shaped=shaped,
-            user_id=_user_id(context),
-            encounter_id=_encounter_id(context),
-            fhir_server=_optional(members.fhirServer, "/fhirServer").rstrip("/"),
+            user_id=context.user_id,
+            encounter_id=context.encounter_id,
+            about=context.about,
+            fhir_server=server,
+            access=access,
+        )
+
+    def sent(self) -> Members:
+        """Return the prefetch values as JSON, by key."""
+        return self.prefetch if self.shaped is None else _members(self.body).prefetch or {}
+
+    def completed_by(self, values: Mapping[str, bytes]) -> HookRequest:
+        """Return the same call with further prefetch values, given as JSON."""
+        more = {key: msgspec.Raw(value) for key, value in values.items()}
+        return msgspec.structs.replace(self, prefetch={**self.sent(), **more}, shaped=None)
+
+    def renamed(self, names: Mapping[str, str]) -> HookRequest:
+        """Return the same call with prefetch keys called by other names."""
+        return msgspec.structs.replace(
+            self, prefetch={names.get(key, key): value for key, value in self.sent().items()}, shaped=None
         )
 
 
@@ -82,7 +99,6 @@ class _Envelope(msgspec.Struct, omit_defaults=True):
 
 _decoder = msgspec.json.Decoder(_Envelope)
 _encoder = msgspec.json.Encoder()
-_string = msgspec.json.Decoder(str).decode
 
 
 @cache
@@ -114,63 +130,14 @@ def _members(body: Body) -> _Envelope:
     except msgspec.ValidationError:
         raise _wrong_envelope(body) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _not_json(body, "") from None
+        raise fields.not_json(body, "") from None
     return found
 
 
 def _wrong_envelope(body: Body) -> InvalidRequest:
-    members = _object(body, body.raw, "")
+    members = fields.members_of(body, body.raw, "")
     where = "/prefetch" if "prefetch" in members else ""
-    return _invalid(f"{where or 'The body'} must be a JSON object.", where)
-
-
-def _object(body: Body, raw: bytes | msgspec.Raw, where: str) -> Members:
-    try:
-        return body.members(raw)
-    except msgspec.ValidationError:
-        raise _invalid(f"{where or 'The body'} must be a JSON object.", where) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _not_json(body, where) from None
-
-
-def _not_json(body: Body, where: str) -> MalformedJson:
-    body.check_whole()
-    return MalformedJson(
-        "The body is not valid JSON.",
-        where=where,
-        slug="not-json",
-        remedy="Send one JSON object as RFC 8259 defines it, encoded as UTF-8.",
-    )
-
-
-def _context(body: Body, raw: msgspec.Raw) -> Members:
-    if not len(raw) or is_null(raw):
-        raise _missing("/context")
-    return _object(body, raw, "/context")
-
-
-def _required(raw: msgspec.Raw, where: str) -> str:
-    if not len(raw) or is_null(raw):
-        raise _missing(where)
-    try:
-        return _string(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _invalid(f'The member "{where.rpartition("/")[2]}" has the wrong type.', where) from None
-
-
-def _missing(where: str) -> InvalidRequest:
-    return _invalid(f'The member "{where.rpartition("/")[2]}" is missing.', where)
-
-
-def _text(raw: msgspec.Raw, where: str) -> str:
-    text = _required(raw, where)
-    if not 1 <= len(text) <= 256:
-        raise _invalid(f'The member "{where.rpartition("/")[2]}" must have 1 to 256 characters.', where)
-    return text
-
-
-def _optional(raw: msgspec.Raw, where: str) -> str:
-    return _required(raw, where) if len(raw) and not is_null(raw) else ""
+    return fields.invalid(f"{where or 'The body'} must be a JSON object.", where)
 
 
 def _check_hook(sent: str, expected: str) -> None:
@@ -184,49 +151,34 @@ def _check_hook(sent: str, expected: str) -> None:
         )
 
 
-def _patient_id(context: Members) -> str:
-    patient = _text(context.get("patientId", NOTHING), "/context/patientId").removeprefix("Patient/")
-    if not _ID.fullmatch(patient):
-        raise _invalid(
-            "The patientId is not a FHIR id.",
-            "/context/patientId",
-            _FHIR_ID,
-        )
-    return patient
+def _access(body: Body, server: str, raw: msgspec.Raw, patient: str) -> Access | None:
+    """
+    Read fhirAuthorization.
 
-
-def _encounter_id(context: Members) -> str:
-    where = "/context/encounterId"
-    encounter = _optional(context.get("encounterId", NOTHING), where).removeprefix("Encounter/")
-    if encounter and not _ID.fullmatch(encounter):
-        raise _invalid("The encounterId is not a FHIR id.", where, _FHIR_ID)
-    return encounter
-
-
-def _user_id(context: Members) -> str:
-    user = _text(context.get("userId", NOTHING), "/context/userId")
-    if not _USER.fullmatch(user):
-        raise _invalid(
-            'The userId is not of the form "Practitioner/123".',
-            "/context/userId",
-            "CDS Hooks gives the user as resource type, slash, id.",
-        )
-    return user
-
-
-def _check_authorization(body: Body, raw: msgspec.Raw, patient: str) -> None:
-    """A token that is bound to somebody else than the hook's patient must not be worked with (SECURITY.md 2)."""
-    if not len(raw) or is_null(raw):
-        return
-    members = _object(body, raw, "/fhirAuthorization")
-    bound = _optional(members.get("patient", NOTHING), "/fhirAuthorization/patient")
+    Raises InvalidRequest where its token is bound to somebody else than the hook's patient: it must not be worked with
+    (SECURITY.md 2).
+    """
+    if not fields.sent(raw):
+        return Access(server) if server else None
+    members = fields.members_of(body, raw, "/fhirAuthorization")
+    bound = fields.optional(members.get("patient", NOTHING), "/fhirAuthorization/patient")
     if bound and bound.removeprefix("Patient/") != patient:
-        raise _invalid(
+        raise fields.invalid(
             "The token is bound to a patient other than context.patientId.",
             "/fhirAuthorization/patient",
             "Working with it could show one patient's data for another.",
         )
+    return Access(server, _token(members), _seconds(members)) if server else None
 
 
-def _invalid(what: str, where: str, why: str = "") -> InvalidRequest:
-    return InvalidRequest(what, where=where, why=why or "CDS Hooks requires it.", remedy=_SPECIFICATION)
+def _token(members: Members) -> str:
+    """Return the access token; "" where none was sent that can be used (some clients send the rest without it)."""
+    with suppress(InvalidRequest):
+        return fields.optional(members.get("access_token", NOTHING), "/fhirAuthorization/access_token")
+    return ""
+
+
+def _seconds(members: Members) -> float | None:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(members.get("expires_in", NOTHING), type=float)
+    return None

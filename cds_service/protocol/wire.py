@@ -4,7 +4,8 @@ JSON that two readers would understand in the same way, checked at the speed of 
 Depth is bounded, a member that stands twice in one object is refused, NaN and Infinity are not JSON. A small
 body is checked whole by the standard library. A large one is decoded into a struct that has a place for everything
 and written out again: without its duplicates it would be shorter than it was. What such a struct keeps as bytes is
-checked when it is read; a body that does not fit the struct is checked whole after all.
+checked when it is read (and skipped, under the decoder's own guard against recursion, when it is not); a body that
+does not fit the struct is checked whole after all.
 """
 
 from __future__ import annotations
@@ -40,13 +41,6 @@ class Body:
     """One request body, with what has been checked about it so far."""
 
     def __init__(self, raw: bytes) -> None:
-        if not _shallow(raw):
-            raise MalformedJson(
-                f"The JSON is nested more than {MAX_DEPTH} levels deep.",
-                slug="too-deep",
-                why="No CDS Hooks request needs that, and deep nesting is a way to stop a server.",
-                remedy="Send FHIR resources without the deep nesting.",
-            )
         self.raw = raw
         self.checked = False
         if len(raw) <= CHECKED_WHOLE:
@@ -64,9 +58,16 @@ class Body:
         return found
 
     def check_whole(self) -> None:
-        """Read the whole body strictly, once: every object at every depth, and every number."""
+        """Read the whole body strictly, once: its depth, every object at every depth, and every number."""
         if self.checked:
             return
+        if not _shallow(self.raw):
+            raise MalformedJson(
+                f"The JSON is nested more than {MAX_DEPTH} levels deep.",
+                slug="too-deep",
+                why="No CDS Hooks request needs that, and deep nesting is a way to stop a server.",
+                remedy="Send FHIR resources without the deep nesting.",
+            )
         try:
             _read_strictly(self.raw)
         except RecursionError:

@@ -123,6 +123,7 @@ def test_there_is_one_key_for_each_kind_of_resource(templates: dict[str, str]) -
         "medications": "MedicationRequest",
         "statements": "MedicationStatement",
         "procedures": "Procedure",
+        "pastMedications": "MedicationRequest",
     } == {key: re.split(r"[/?]", template)[0] for key, template in templates.items()}
 
 
@@ -143,11 +144,12 @@ def test_every_search_is_limited_to_the_patient_and_asks_for_the_newest_first(te
         assert 0 < int(parameters["_count"]) <= 500
 
 
-def test_results_are_asked_for_by_loinc_code(templates: dict[str, str]) -> None:
+def test_results_are_asked_for_by_loinc_code_and_lesions_by_snomed_code(templates: dict[str, str]) -> None:
     codes = templates["observations"].partition("code=")[2].partition("&")[0].split(",")
 
     assert {"2777-1", "14879-1", "17861-6", "2000-8", "1751-7", "2731-8", "1995-0", "62238-1"} <= set(codes)
-    assert all(re.fullmatch(r"\d{1,6}-\d", code) for code in codes)
+    assert "95347000" in codes  # skin necrosis may stand in an Observation
+    assert all(re.fullmatch(r"\d{1,6}-\d|\d{6,18}|(?i:(anti-)?(nxp|mda|qtc)[-a-z0-9]*)", code) for code in codes)
     assert len(set(codes)) == len(codes)
 
 

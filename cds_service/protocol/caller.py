@@ -1,0 +1,18 @@
+"""Who calls: known from the client's token, never from the body."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cds_service.protocol.profile import STANDARD, Profile
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """An authenticated client: its issuer, the tenant it speaks for, and what its EHR supports."""
+
+    issuer: str = ""
+    tenant: str = ""
+    profile: Profile = STANDARD
+
+
+ANYONE = Caller()
