@@ -19,9 +19,9 @@ from tests.fixtures import calls
 from tests.fixtures.generated import everything, written
 
 ACCEPT = "If this is meant: `make fixtures`, read the diff, commit it."
-REQUESTS = calls.FIXTURES / "requests" / calls.HOOK
-RESPONSES = calls.FIXTURES / "responses" / calls.HOOK
-NAMES = sorted(path.stem for path in REQUESTS.glob("*.json"))
+REQUESTS = calls.FIXTURES / "requests"
+RESPONSES = calls.FIXTURES / "responses"
+NAMES = sorted(f"{path.parent.name}/{path.stem}" for path in REQUESTS.glob("*/*.json"))
 
 
 def read(folder: Any, name: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_what_make_fixtures_writes_is_committed() -> None:
 
 def test_no_request_or_answer_is_left_over() -> None:
     expected = {name for name in everything() if not name.startswith("population")}
-    found = {path.relative_to(calls.FIXTURES).as_posix() for path in [*REQUESTS.iterdir(), *RESPONSES.iterdir()]}
+    found = {path.relative_to(calls.FIXTURES).as_posix() for path in [*REQUESTS.glob("*/*"), *RESPONSES.glob("*/*")]}
 
     assert expected == found
 
@@ -70,7 +70,7 @@ def test_the_cast_gets_the_cards_its_story_asks_for(member: Any) -> None:
     """
     The story says by hand what must be seen; the golden answer alone would only say what was.
     """
-    cards = read(RESPONSES, member.patient)["cards"]
+    cards = read(RESPONSES, f"{calls.HOOK}/{member.patient}")["cards"]
 
     assert list(member.cards) == [
         " ".join([card["indicator"], *(rule["id"] for rule in card["extension"]["org.calcinosis-cds"]["rules"])])
@@ -114,13 +114,30 @@ def empty(node: Any, where: str) -> Iterator[str]:
 
 def test_every_suggestion_creates_a_valid_draft_for_this_patient(name: str, golden: dict[str, Any]) -> None:
     patient = read(REQUESTS, name)["context"]["patientId"]
-    actions = [one for card in golden["cards"] for offer in card.get("suggestions", ()) for one in offer["actions"]]
 
-    for action in actions:
+    for action in (one for one in actions(golden) if one["type"] != "delete"):
         resource = action["resource"]
         get_fhir_model_class(resource["resourceType"]).model_validate(resource)
         assert ("create", "draft", "proposal") == (action["type"], resource["status"], resource["intent"])
         assert f"Patient/{patient}" == resource["subject"]["reference"]
+
+
+def actions(golden: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return every action that an answer suggests."""
+    return [one for card in golden["cards"] for offer in card.get("suggestions", ()) for one in offer["actions"]]
+
+
+def test_only_an_order_of_the_call_can_be_taken_away(name: str, golden: dict[str, Any]) -> None:
+    drafts = read(REQUESTS, name)["context"].get("draftOrders") or read(REQUESTS, name)["context"].get("medications")
+    entries = [one["resource"] for one in (drafts or {}).get("entry", ())]
+    known = {f"{one['resourceType']}/{one['id']}" for one in entries}
+
+    assert known >= {one["resourceId"] for one in actions(golden) if one["type"] == "delete"}
+
+
+@pytest.mark.parametrize("hook", sorted({entry.service.hook for entry in calls.book().services.values()}))
+def test_every_hook_has_fixtures(hook: str) -> None:
+    assert 2 <= len([name for name in NAMES if name.startswith(f"{hook}/")])
 
 
 def test_every_uuid_is_used_once(golden: dict[str, Any]) -> None:
