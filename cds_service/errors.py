@@ -5,7 +5,10 @@ CdsError
 ├── RequestError            the caller's message cannot be used (4xx)
 │   ├── MalformedJson           not JSON, too deep, a member twice, NaN
 │   ├── InvalidRequest          JSON, but not a CDS Hooks request
-│   └── UnknownService          no such service
+│   ├── UnknownService          no such service
+│   └── UnknownRule             no such rule
+├── NotAuthenticated        the caller did not prove who it is (401)
+├── Unavailable             something of ours is not there at the moment (503, try again)
 ├── CannotEvaluate          the message is fine, the clinical data are not there (412)
 │   ├── NoData                  nothing was sent that any rule could be evaluated on
 │   └── WrongPatient            data of somebody other than the hook's patient
@@ -58,6 +61,28 @@ class UnknownService(RequestError):
     """No service has this id."""
 
     slug = "unknown-service"
+
+
+class UnknownRule(RequestError):
+    """No rule has this id."""
+
+    slug = "unknown-rule"
+
+
+class NotAuthenticated(CdsError):
+    """The caller did not prove who it is. ``reason`` is for our log: callers are told nothing they could learn from."""
+
+    slug = "not-authenticated"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The client is not authenticated.")
+        self.reason = reason
+
+
+class Unavailable(CdsError):
+    """Something of ours is not there at the moment; trying again later may help."""
+
+    slug = "unavailable"
 
 
 class CannotEvaluate(CdsError):

@@ -1,4 +1,4 @@
-"""The command line: ``cds-service serve | demo | check | test | explain | evaluate | fire | prefetch``."""
+"""The command line: ``cds-service serve | demo | check | test | explain | evaluate | fire | prefetch | rules ...``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 import click
 
 from cds_service import __version__
+from cds_service.cli.concepts import concepts
 from cds_service.cli.content import check, prefetch, test
 from cds_service.cli.ehr import fire
 from cds_service.cli.patients import evaluate, explain
+from cds_service.cli.publish import export, rules
 from cds_service.cli.serving import demo, serve
 from cds_service.errors import CdsError
 
@@ -39,5 +41,5 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, check, test, prefetch, explain, evaluate, fire):
+for command in (serve, demo, check, test, prefetch, explain, evaluate, fire, rules, export, concepts):
     main.add_command(command)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
+from cds_service.cli.concepts import value_set_faults
 from cds_service.cli.options import book_of, content_options, hook_option, settings
 from cds_service.errors import CdsError
 from cds_service.replay import service_for
+from cds_service.rules import merging
 from cds_service.rules.book import RuleBook, load_book
 from cds_service.rules.vignettes import Render
 from cds_service.web.settings import content_folder, packaged
@@ -32,7 +34,8 @@ def check(content: Path | None, site: str | None) -> None:
     try:
         book = book_of(chosen)
         reviewed = _reviewed(book, folder)
-        errors = [*_sites(folder), *_fixtures(None if content else packaged("fixtures"))]
+        errors = [*map(str, merging.strangers(folder, book.rules)), *_sites(folder)]
+        errors += _fixtures(None if content else packaged("fixtures"))
     except CdsError as problem:
         reviewed, errors, book = [], [str(problem)], None
     for said in [*reviewed, *errors]:
@@ -69,6 +72,7 @@ def _sites(folder: Path) -> Iterator[str]:
     for path in sorted((folder / "sites").glob("*.yaml")):
         try:
             load_book(folder, path.stem)
+            yield from value_set_faults(folder, path.stem)
         except CdsError as problem:
             yield str(problem)
 

@@ -26,12 +26,17 @@ from cds_service.cli.options import FILE, hook_option, strict_option
 @click.option("--user", default="Practitioner/example", show_default=True, help="The user who opens the chart.")
 @click.option("--encounter", default="", help="The encounter's id, for hooks that play in one.")
 @click.option(
+    "--about",
+    type=FILE,
+    help="What the hook is about: an order, an appointment, a problem, or a Bundle [the record's unsigned orders].",
+)
+@click.option(
     "--save", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write the hook call here."
 )
 @strict_option
 def fire(
     url: str, file: Path | None, patient_id: str | None, fhir: str | None, hook: str, service_id: str | None,
-    user: str, encounter: str, save: Path | None, strict_status: bool,
+    user: str, encounter: str, about: Path | None, save: Path | None, strict_status: bool,
 ) -> None:  # fmt: skip
     """
     Act as an EHR: call a service and show its cards.
@@ -48,7 +53,10 @@ def fire(
         service = _service(discover(url), hook, service_id)
         record = _record(file, patient_id, fhir, lenient=not strict_status)
         templates = {key: text for key, text in (service.get("prefetch") or {}).items() if isinstance(text, str)}
-        call = hook_request(hook, record, templates, user_id=user, encounter_id=encounter, fhir_server=fhir)
+        given = _about(about) if about else None
+        call = hook_request(
+            hook, record, templates, user_id=user, encounter_id=encounter, fhir_server=fhir, about=given
+        )
     if save:
         save.write_text(json.dumps(call, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     answer = call_service(url, service["id"], call, token=os.environ.get("CDS_CLIENT_TOKEN", ""))
@@ -56,6 +64,15 @@ def fire(
         click.echo(line)
     click.echo(f"Answered {answer.status} in {answer.milliseconds:.0f} ms.")
     raise click.exceptions.Exit(0 if answer.status == 200 else 1)
+
+
+def _about(path: Path) -> list[dict[str, Any]]:
+    """Read the resources that a hook is about: one, or those of a Bundle."""
+    document = read_json(path)
+    if document.get("resourceType") != "Bundle":
+        return [document]
+    entries = [one for one in document.get("entry") or () if isinstance(one, dict)]
+    return [one["resource"] for one in entries if isinstance(one.get("resource"), dict)]
 
 
 def _service(services: list[dict[str, Any]], hook: str, service_id: str | None) -> dict[str, Any]:

@@ -16,14 +16,16 @@ import click
 from cds_service.cli import report, show
 from cds_service.cli.options import FILE, as_of_option, book_of, content_options, hook_option, settings, strict_option
 from cds_service.errors import SettingsError
-from cds_service.facts import Policy
+from cds_service.facts import Policy, subtype
 from cds_service.facts.evidence import MARKS
+from cds_service.facts.model import Draft
 from cds_service.protocol import to_json
 from cds_service.replay import Replayer
 from cds_service.rules.book import RuleBook
 from cds_service.rules.model import Outcome
 from cds_service.rules.scope import meant
 from cds_service.screening import Case, Cases, Screened, Screening, Tally, open_cases
+from cds_service.terminology import Terminology
 from cds_service.web.settings import Settings
 
 alias_option = click.option(
@@ -59,7 +61,7 @@ def explain(
         raise click.UsageError(f'There is no rule "{rule}".{meant(rule, book.rules)}')
     with open_cases(file, book, hook=hook, lenient_status=not strict_status) as cases:
         screened = _screening(book, chosen, as_of).screen(_chosen(cases, patient))
-    for line in _explained(screened, rule):
+    for line in _explained(screened, rule, book.terminology):
         click.echo(line)
     raise click.exceptions.Exit(1 if screened.failed or screened.replayed.refused else 0)
 
@@ -75,7 +77,7 @@ def _chosen(cases: Cases, patient: str | None) -> Case:
     return found
 
 
-def _explained(screened: Screened, rule: str | None) -> Iterator[str]:
+def _explained(screened: Screened, rule: str | None, words: Terminology) -> Iterator[str]:
     day = datetime.fromtimestamp(screened.now, UTC).strftime("%Y-%m-%d %H:%M")
     yield f"Patient {screened.case.patient_id}, as of {day} UTC, service {screened.case.service.service.id}"
     if screened.failed:
@@ -86,11 +88,21 @@ def _explained(screened: Screened, rule: str | None) -> Iterator[str]:
         return
     yield "\nWhat was sent"
     yield from (f"  {key}: {state.value}" for key, state in screened.facts.states.items())
+    yield from (f"\nType of calcinosis: {show.plain(str(one))}" for one in subtype.read(screened.facts, words))
+    if screened.facts.about_orders:
+        yield "\nOrders of the call"
+        yield from (f"  {_ordered(draft)}" for draft in screened.facts.orders)
     for outcome in (*screened.replayed.decision.outcomes, *screened.replayed.decision.silent):
         if rule in (None, outcome.rule.id):
             yield from _trail(outcome)
     if rule is None:
         yield from _leftovers(screened)
+
+
+def _ordered(draft: Draft) -> str:
+    chosen = "" if draft.selected else ", not selected"
+    said = f"{show.plain(draft.display)} ({draft.concept})" if draft.concept else f"cannot be read: {draft.how}"
+    return f"{show.plain(draft.reference)}: {said}{chosen}"
 
 
 def _trail(outcome: Outcome) -> Iterator[str]:

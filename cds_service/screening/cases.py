@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from cds_service.adapters.ehr import LocalRecord, hook_request
+from cds_service.adapters.ehr.context import newest_encounter
 from cds_service.adapters.ehr.files import (
     Patients,
     hook_of,
@@ -18,6 +19,7 @@ from cds_service.adapters.ehr.files import (
     read_json,
     read_patients,
 )
+from cds_service.protocol.context import PATIENT_VIEW, SHAPES
 from cds_service.replay import service_for
 from cds_service.rules.book import RuleBook, ServiceRules
 
@@ -80,8 +82,16 @@ def _sent(path: Path, service: ServiceRules) -> Case:
     return Case(patient_id, service, read_bytes(path), record or LocalRecord(patient_id, []))
 
 
+def needs_encounter(service: ServiceRules) -> bool:
+    """Say whether the hook of a service plays in an encounter."""
+    return SHAPES.get(service.service.hook, PATIENT_VIEW).encounter
+
+
 def _built(record: LocalRecord, service: ServiceRules) -> Case:
     """Build the call that an EHR would send for a patient, from the prefetch templates of discovery."""
-    call = hook_request(service.service.hook, record, service.service.prefetch, user_id=USER, hook_instance=INSTANCE)
+    announced, encounter = service.service, newest_encounter(record.resources) if needs_encounter(service) else ""
+    call = hook_request(
+        announced.hook, record, announced.prefetch, user_id=USER, encounter_id=encounter, hook_instance=INSTANCE
+    )
     whole = call | {"prefetch": record.everything()}
     return Case(record.patient_id, service, msgspec.json.encode(call), record, msgspec.json.encode(whole))

@@ -14,8 +14,10 @@ log = logging.getLogger("cds_service")
 # FHIR issue types: http://hl7.org/fhir/R4/valueset-issue-type.html
 STATUS: tuple[tuple[type[errors.CdsError], int, str], ...] = (
     (errors.UnknownService, 404, "not-found"),
+    (errors.UnknownRule, 404, "not-found"),
     (errors.MalformedJson, 400, "structure"),
     (errors.RequestError, 400, "invalid"),
+    (errors.NotAuthenticated, 401, "login"),
     (errors.CannotEvaluate, 412, "incomplete"),
 )
 HTTP = {
@@ -57,7 +59,11 @@ def outcome(
 
 
 def of(problem: errors.CdsError) -> Response:
-    """Return the answer to one of our own errors."""
+    """Return the answer to one of our own errors; Unavailable is none of the table: it is a 503."""
+    if isinstance(problem, errors.NotAuthenticated):
+        answer = outcome(401, "login", problem.what, slug="http-401")
+        answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
     for kind, status, code in STATUS:
         if isinstance(problem, kind):
             return outcome(

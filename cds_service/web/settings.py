@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,6 +26,9 @@ SETTINGS = (
     Setting("CDS_AUTH", "jwt", "How clients prove who they are: jwt, or none (loopback only, unless overridden)"),
     Setting("CDS_ALLOW_UNAUTHENTICATED", "0", "1 allows CDS_AUTH=none on an address that others can reach"),
     Setting("CDS_DATABASE_URL", "sqlite:///data/ledger.db", "Where the ledger will be kept; nothing is stored yet"),
+    Setting("CDS_ISSUERS", "", "The file with the issuers whose tokens are accepted (docs/operate.md)"),
+    Setting("CDS_FHIR_ALLOW", "", "FHIR base URLs that may be contacted, separated by commas; exact; none: never"),
+    Setting("CDS_FHIR_BUDGET_MS", "800", "How long one call may wait for the FHIR server, in milliseconds"),
     Setting("CDS_CONTENT", "", "Another content folder than the one that comes with the service"),
     Setting("CDS_SITE", "", "The site file to apply: hooks/sites/<name>.yaml"),
     Setting("CDS_SANDBOX", "0", "1 shows the sandbox chart with synthetic patients at /sandbox/"),
@@ -32,6 +36,9 @@ SETTINGS = (
     Setting("CDS_ALLOW_PRELIMINARY", "0", "1 lets preliminary results count"),
     Setting("CDS_FHIR_BASES", "", "Further FHIR base URLs under which this site's patients are known"),
     Setting("CDS_CORS_ORIGINS", "*", "Origins whose pages may call the service from a browser, separated by blanks"),
+    Setting("CDS_PUBLIC_URL", "", "Where browsers reach the service from the EHR; cards link to their sources there"),
+    Setting("CDS_DEVELOPER", "Calcinosis CDS project", "The developer, as the source attributes name it"),
+    Setting("CDS_FUNDING", "not stated", "Who paid for the technical implementation, as the source attributes say it"),
 )  # fmt: skip
 
 
@@ -39,6 +46,9 @@ class Settings(msgspec.Struct, frozen=True):
     """The settings in force."""
 
     auth: str = "jwt"
+    issuers: str = ""
+    fhir_allow: str = ""
+    fhir_budget_ms: int = 800
     content: str = ""
     site: str = ""
     sandbox: bool = False
@@ -48,6 +58,9 @@ class Settings(msgspec.Struct, frozen=True):
     cors_origins: tuple[str, ...] = ("*",)
     database_url: str = "sqlite:///data/ledger.db"
     allow_unauthenticated: bool = False
+    public_url: str = ""
+    developer: str = "Calcinosis CDS project"
+    funding: str = "not stated"
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -59,6 +72,9 @@ class Settings(msgspec.Struct, frozen=True):
 
         return cls(
             auth=_one_of("CDS_AUTH", text("CDS_AUTH"), ("jwt", "none")),
+            issuers=text("CDS_ISSUERS"),
+            fhir_allow=text("CDS_FHIR_ALLOW"),
+            fhir_budget_ms=_number("CDS_FHIR_BUDGET_MS", text("CDS_FHIR_BUDGET_MS"), 50, 30_000),
             content=text("CDS_CONTENT"),
             site=text("CDS_SITE"),
             sandbox=_switch("CDS_SANDBOX", text("CDS_SANDBOX")),
@@ -68,6 +84,9 @@ class Settings(msgspec.Struct, frozen=True):
             cors_origins=tuple(text("CDS_CORS_ORIGINS").split()),
             database_url=text("CDS_DATABASE_URL"),
             allow_unauthenticated=_switch("CDS_ALLOW_UNAUTHENTICATED", text("CDS_ALLOW_UNAUTHENTICATED")),
+            public_url=_address("CDS_PUBLIC_URL", text("CDS_PUBLIC_URL")),
+            developer=text("CDS_DEVELOPER"),
+            funding=text("CDS_FUNDING"),
         )
 
     def check_address(self, host: str) -> None:
@@ -107,6 +126,26 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise SettingsError(f"{name} must be one of: {', '.join(allowed)}.", where=name, slug="bad-setting")
     return value
+
+
+def _number(name: str, value: str, least: int, most: int) -> int:
+    if not value.isdecimal() or not least <= int(value) <= most:
+        raise SettingsError(f"{name} must be a whole number from {least} to {most}.", where=name, slug="bad-setting")
+    return int(value)
+
+
+def _address(name: str, value: str) -> str:
+    """Check an address that others will be sent to: absolute, and nothing but scheme, host and path."""
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
+    except ValueError:
+        sound = False
+    if value and (not sound or "@" in value or not value.isprintable() or " " in value):
+        raise SettingsError(
+            f"{name} must be an address like https://cds.hospital.example.", where=name, slug="bad-setting"
+        )
+    return value.rstrip("/")
 
 
 def _switch(name: str, value: str) -> bool:

@@ -9,7 +9,11 @@ from uuid import UUID
 import pytest
 
 from cds_service.adapters.ehr import LocalRecord, hook_request
-from tests.build import LEFT_OUT, PATIENT, condition, medication, observation, patient, prescription, procedure
+from cds_service.adapters.ehr.context import newest_encounter
+from cds_service.protocol import HookRequest
+from cds_service.protocol.context import SHAPES
+from tests.build import LEFT_OUT, PATIENT, condition, medication, observation, patient, prescription, procedure, to_json
+from tests.orders import ABOUT, draft, service_draft
 
 TEMPLATES = {
     "patient": "Patient/{{context.patientId}}",
@@ -49,6 +53,37 @@ def test_encounter_server_and_instance_are_sent_when_known() -> None:
     assert ("e1", "i1") == (call["context"]["encounterId"], call["hookInstance"])
     assert "https://ehr.example.org/fhir" == call["fhirServer"]
     assert "prefetch" not in call
+
+
+@pytest.mark.parametrize("hook", SHAPES)
+def test_a_call_of_any_hook_has_what_it_requires(hook: str) -> None:
+    about = [draft(), service_draft(), condition(id="c"), {"resourceType": "Appointment", "id": "a"}]
+    call = hook_request(hook, LocalRecord(PATIENT, []), {}, user_id="Practitioner/dr-1", about=about)
+    read = HookRequest.parse(to_json(call), hook)
+
+    assert PATIENT == read.patient_id
+    if hook in ABOUT:
+        kinds = {one["resource"]["resourceType"] for one in call["context"][ABOUT[hook]]["entry"]}
+        assert kinds == HELD.get(hook, {"MedicationRequest", "ServiceRequest"})
+
+
+HELD = {"appointment-book": {"Appointment"}, "problem-list-item-create": {"Condition"}}
+
+
+def test_an_order_comes_with_the_medication_it_refers_to() -> None:
+    order = draft(medicationCodeableConcept=LEFT_OUT, medicationReference={"reference": "Medication/m"})
+    record = LocalRecord(PATIENT, [order, prescription(), medication(id="m"), medication(id="n")])
+    context = hook_request("order-sign", record, {}, user_id="Practitioner/dr-1")["context"]
+
+    assert ["draft-1", "m"] == [one["resource"]["id"] for one in context["draftOrders"]["entry"]]
+
+
+def test_the_encounter_is_the_newest_of_the_record() -> None:
+    began = {"old": {"start": "2025-01-01"}, "new": {"start": "2026-01-01"}, "odd": None}
+    visits = [{"resourceType": "Encounter", "id": name, "period": period} for name, period in began.items()]
+
+    assert "new" == newest_encounter(visits)
+    assert "" == newest_encounter([])
 
 
 def test_a_patient_who_is_not_there_is_null_and_a_list_is_empty() -> None:

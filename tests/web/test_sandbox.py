@@ -94,7 +94,8 @@ def test_hostile_text_of_a_record_stays_text(client: FlaskClient) -> None:
     html = client.get("/sandbox/messy-record").text
     links = [attrs["href"] or "" for tag, attrs in Page(html).elements if tag == "a"]
 
-    assert all(link.startswith(("/sandbox/", "#")) for link in links)
+    # Cards link to where their rules come from, the page to all rules.
+    assert all(link.startswith(("/sandbox/", "#", "/rules/", "http://localhost/rules/")) for link in links)
     assert not set("\u202e\u200b") & set(html)
     assert r"\u202e" in html
 

@@ -63,6 +63,10 @@ class HttpRecord:
             filled[key] = self._read(url)
         return filled
 
+    def unsigned(self) -> list[dict[str, Any]]:
+        """Return nothing: what is not signed is not on a server yet."""
+        return []
+
     def _read(self, url: str) -> dict[str, Any] | None:
         answer = _send(self._session, "GET", f"{self.base}/{url}", headers=self._headers)
         if answer.status == 200 and answer.body is not None:

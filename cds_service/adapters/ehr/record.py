@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 from uuid import uuid4
 
+from cds_service.adapters.ehr.context import context_of, drafts_among
 from cds_service.adapters.ehr.search import Query, Resource, matches, read_query, reference_in
 from cds_service.facts.bundles import KIND_OF
 from cds_service.facts.dates import DAY, When, parse
@@ -36,6 +37,9 @@ class Record(Protocol):
 
     def prefetch(self, templates: Mapping[str, str], context: Context) -> dict[str, Any]:
         """Fill prefetch templates; a key that cannot be filled is left out."""
+
+    def unsigned(self) -> list[Resource]:
+        """Return the orders of the record that are not signed, and the Medications they may refer to."""
 
 
 class LocalRecord:
@@ -75,6 +79,10 @@ class LocalRecord:
             except LookupError:
                 continue
         return filled
+
+    def unsigned(self) -> list[Resource]:
+        """Return the orders of the record that are not signed, and the Medications they may refer to."""
+        return drafts_among(self.resources)
 
     def everything(self) -> dict[str, Any]:
         """Return the whole record as prefetch, one key per kind, whatever its codes and statuses."""
@@ -157,11 +165,15 @@ def hook_request(
     encounter_id: str = "",
     hook_instance: str | None = None,
     fhir_server: str | None = None,
+    about: Sequence[Resource] | None = None,
 ) -> dict[str, Any]:
-    """Build the hook call that an EHR sends for a patient: context, and prefetch by the service's templates."""
-    context = {"userId": user_id, "patientId": record.patient_id}
-    if encounter_id:
-        context["encounterId"] = encounter_id
+    """
+    Build the hook call that an EHR sends for a patient: context, and prefetch by the service's templates.
+
+    ``about`` are the orders, appointments or problems that the hook is about; left out, the record's unsigned orders.
+    """
+    resources = record.unsigned() if about is None else about
+    context = context_of(hook, record.patient_id, resources, user_id=user_id, encounter_id=encounter_id)
     request: dict[str, Any] = {"hook": hook, "hookInstance": hook_instance or str(uuid4()), "context": context}
     if fhir_server:
         request["fhirServer"] = fhir_server
