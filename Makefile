@@ -1,7 +1,7 @@
 # Every target makes its own environment when it is not there.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv run test lint bench fixtures lock clean
+.PHONY: help venv run test lint bench fixtures docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,6 +37,9 @@ bench: venv  ## what a call costs, against a bare Flask that only reads the same
 
 fixtures: venv  ## write fixtures/requests and the golden fixtures/responses anew; read the diff before you commit it
 	$(BIN)/python -m tests.fixtures
+
+docs: venv  ## docs/rules.md anew from the rules; a test holds that it is what they say
+	$(BIN)/cds-service rules --markdown docs/rules.md
 
 # Why no uv.lock: it records the address of the registry that was asked, which is each site's own business.
 # These files hold versions and hashes only, for every platform and Python that pyproject.toml allows (--universal).

@@ -89,7 +89,7 @@ class Clean(str):
 def register(app: Flask, engine: Engine, fixtures: Path) -> None:
     """Add the sandbox to an application."""
     cast = read_cast(fixtures)
-    still = Engine(engine.shelf, engine.policy, lambda: cast.noon, engine.new_id, engine.auth)
+    still = Engine(engine.shelf, engine.policy, lambda: cast.noon, engine.new_id, engine.door, engine.public_url)
     app.extensions["sandbox"] = Room(cast, engine, still)
     app.register_blueprint(blueprint)
     app.jinja_env.filters |= {"folded": folded, "visible": visible}
@@ -143,7 +143,7 @@ def chart(patient: str) -> str:
         said=opened.answer.get("extension", {}).get(EXTENSION, {}),
         request_json=_pretty(opened.call),
         response_json=_pretty(opened.answer),
-        curl=_curl(member, here.live.auth),
+        curl=_curl(member, "none" if here.live.door.open_to_all else "jwt"),
         service=f"/cds-services/{SERVICE}",
     )
 

@@ -41,9 +41,13 @@ LOADERS = (
     "schemas/",
     "rules/source.py",
     "rules/book.py",
+    "rules/clients.py",
     "rules/thresholds.py",
     "rules/vignettes.py",
     "terminology/book.py",
+    "terminology/products.py",
+    "terminology/site.py",
+    "terminology/valuesets.py",
 )
 
 

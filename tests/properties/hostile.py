@@ -136,12 +136,12 @@ def broken_calls(draw: st.DrawFn) -> Resource:
     broken = deepcopy(HONEST)
     for _ in range(draw(st.integers(1, 5))):
         path = draw(st.sampled_from(PATHS))
-        _break(broken, path, draw)
+        break_member(broken, path, draw)
 
     return broken
 
 
-def _break(broken: Resource, path: Path, draw: st.DrawFn) -> None:
+def break_member(broken: Resource, path: Path, draw: st.DrawFn) -> None:
     """Do something to one member, if it is still there."""
     holder: Any = broken
     for step in path[:-1]:
