@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +25,7 @@ from cds_service.rules.quiet import Held, Hush, QuietState, Viewer
 Asked = tuple[tuple[Rule, Values], ...]
 _EPOCH = date(1970, 1, 1).toordinal()
 DECEASED = "the patient is recorded as deceased"
+OFF = "switched off by the hospital"
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -45,16 +46,30 @@ class Decision(msgspec.Struct, frozen=True):
         return [outcome for outcome in self.outcomes if outcome.verdict is UNKNOWN]
 
 
-def decide(facts: Facts, book: RuleBook, service: ServiceRules) -> Decision:
-    """Ask every rule of a service. One rule that fails never silences another."""
+def decide(facts: Facts, book: RuleBook, service: ServiceRules, off: Collection[str] = ()) -> Decision:
+    """
+    Ask every rule of a service. One rule that fails never silences another.
+
+    Rules that are ``off`` are not asked, and named as not evaluated: their silence must not look like safety.
+    """
     if facts.person.deceased:
         return Decision(facts, tuple(_not_for_the_dead(book, service, facts)))
     _, active, pilot = _in_force(book, service, day_of(facts))
     return Decision(
         facts,
-        tuple([evaluate(rule, facts, values) for rule, values in active]),
-        tuple([evaluate(rule, facts, values) for rule, values in pilot]),
+        tuple([evaluate(rule, facts, values) if rule.id not in off else _off(rule, values) for rule, values in active]),
+        tuple([evaluate(rule, facts, values) for rule, values in pilot if rule.id not in off]),
     )
+
+
+def _off(rule: Rule, values: Values) -> Outcome:
+    return Outcome(rule, Judgement(UNKNOWN, OFF, missing=(OFF,)), values)
+
+
+def stopped(service: ServiceRules) -> Response:
+    """Return the answer of a service that is switched off: no cards, and every rule named as not evaluated."""
+    active = [rule.id for rule in service.rules if rule.status == "active"]
+    return Response([], {EXTENSION: {"not_evaluated": [{"rule": rule, "missing": [OFF]} for rule in active]}})
 
 
 def _in_force(book: RuleBook, service: ServiceRules, day: date) -> tuple[ServiceRules, Asked, Asked]:
@@ -122,12 +137,18 @@ def _nothing_known(decision: Decision) -> bool:
     that does not say yet what is ordered concerns no rule: while it is being chosen that is no fault, and the answer
     names it.
     """
-    asked = [one for one in decision.outcomes if one.rule.concerns(decision.facts) and not _is_off(one)]
-    return bool(asked) and not decision.facts.person.deceased and all(one.verdict is UNKNOWN for one in asked)
+    asked = False
+    for one in decision.outcomes:
+        if one.rule.concerns(decision.facts) and not _is_off(one):
+            if one.verdict is not UNKNOWN:
+                return False
+            asked = True
+    return asked and not decision.facts.person.deceased
 
 
 def _is_off(outcome: Outcome) -> bool:
-    return bool(outcome.rule.switch) and not outcome.values[outcome.rule.switch]
+    by_rule = bool(outcome.rule.switch) and not outcome.values[outcome.rule.switch]
+    return by_rule or outcome.judgement.missing == (OFF,)
 
 
 def _speak(

@@ -13,7 +13,7 @@ from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse
 from cds_service.facts.model import Measurement, SetAside
 from cds_service.facts.numbers import decimal
-from cds_service.facts.ranges import upper_limits
+from cds_service.facts.ranges import upper_limit
 from cds_service.facts.records import Component, Lab, Quantity, Raw, present
 from cds_service.facts.series import Waiting, moment_of
 from cds_service.facts.shared import Desk
@@ -101,8 +101,8 @@ def _with_limit(
     one: Lab | Component = record if part is None else part
     if isinstance(result, SetAside) or one.valueQuantity is None or not present(one.referenceRange):
         return result
-    limits = set(upper_limits(one.referenceRange, one.valueQuantity, desk, analyte))
-    return msgspec.structs.replace(result, upper=limits.pop()) if len(limits) == 1 else result
+    limit = upper_limit(one.referenceRange, one.valueQuantity, desk, analyte)
+    return result if limit is None else msgspec.structs.replace(result, upper=limit)
 
 
 def _result(record: Lab, desk: Desk, analyte: Analyte, part: Component | None) -> Measurement | SetAside:

@@ -15,6 +15,7 @@ from cds_service.terminology import Analyte
 
 # HL7 referencerange-meaning: all others are of a stage of life, of therapy, or of a recommendation.
 NORMAL = "normal"
+MOST_RANGES = 2_000
 
 
 class _Range(msgspec.Struct):
@@ -26,6 +27,22 @@ class _Range(msgspec.Struct):
 
 
 _ranges = msgspec.json.Decoder(list[_Range])
+
+
+def upper_limit(ranges: Raw, quantity: Quantity, desk: Desk, analyte: Analyte) -> Decimal | None:
+    """
+    Return the one upper limit of normal that came with a result; None where there is none, or several differ.
+
+    Laboratories send the same few ranges all day, so what they say is remembered, like the meaning of codes.
+    """
+    key = (analyte.id, quantity.unit, quantity.code, quantity.system, bytes(ranges))
+    known = desk.reader.ranges
+    if key not in known:
+        if len(known) > MOST_RANGES:
+            known.clear()
+        limits = set(upper_limits(ranges, quantity, desk, analyte))
+        known[key] = limits.pop() if len(limits) == 1 else None
+    return known[key]
 
 
 def upper_limits(ranges: Raw, quantity: Quantity, desk: Desk, analyte: Analyte) -> Iterator[Decimal]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import msgspec
 
@@ -35,6 +36,7 @@ class Reader:
         self.medications = self._remembered("medication")
         self.procedures = self._remembered("procedure")
         self.orders: dict[tuple[str, str], list[str]] = {}
+        self.ranges: dict[tuple[str, str | None, str | None, str | None, bytes], Decimal | None] = {}
         for order in terminology.orders.values():
             self.orders.setdefault((order.system, order.code), []).append(order.id)
         self._units: dict[tuple[str | None, str | None, str | None, str], tuple[str, str]] = {}

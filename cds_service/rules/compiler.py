@@ -15,6 +15,7 @@ from cds_service.facts.model import Facts
 from cds_service.rules import words
 from cds_service.rules.model import Clause, Values
 from cds_service.rules.scope import Scope, meant
+from cds_service.rules.sharing import shared
 from cds_service.schemas.strict_yaml import Mapping, Sequence
 
 JOINERS = ("all", "any", "not", "at_least", "points")
@@ -28,7 +29,7 @@ def compile_clause(node: Any, scope: Scope, line: int) -> Clause:
     if word in JOINERS:
         return _joined(node, word, scope)
     _check_qualifiers(node, word, scope)
-    return words.WORDS[word].compile(node, scope)
+    return shared(node, word, scope, words.WORDS[word].compile(node, scope))
 
 
 def _word(node: Mapping, scope: Scope) -> str:
