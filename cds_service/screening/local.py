@@ -7,6 +7,7 @@ from datetime import date
 
 import msgspec
 
+from cds_service.adapters.ehr import LocalRecord
 from cds_service.facts.dates import DAY
 from cds_service.facts.model import Facts
 from cds_service.replay import Replayed, Replayer
@@ -51,7 +52,7 @@ class Screening:
 
     def screen(self, case: Case) -> Screened:
         """Evaluate one case. A case that fails never stops the others."""
-        now = self._moment(case)
+        now = moment_of(case.record, self.as_of, self.clock)
         try:
             started = self.timer()
             replayed = self.replayer.replay(case.call, case.service, now)
@@ -61,14 +62,16 @@ class Screening:
             return Screened(case, now, failed=type(failure).__name__)
         return Screened(case, now, replayed, whole, taken)
 
-    def _moment(self, case: Case) -> float:
-        if self.as_of == TODAY:
-            return self.clock()
-        if self.as_of == NEWEST:
-            newest = case.record.newest()
-            return self.clock() if newest is None else newest
-        # The last second of the day, so that all its results count.
-        return (date.fromisoformat(self.as_of).toordinal() - _EPOCH + 1) * DAY - 1.0
+
+def moment_of(record: LocalRecord, as_of: str, clock: Callable[[], float]) -> float:
+    """Return the moment as of which a record is looked at, in seconds since 1970 (UTC)."""
+    if as_of == TODAY:
+        return clock()
+    if as_of == NEWEST:
+        newest = record.newest()
+        return clock() if newest is None else newest
+    # The last second of the day, so that all its results count.
+    return (date.fromisoformat(as_of).toordinal() - _EPOCH + 1) * DAY - 1.0
 
 
 def differing(screened: Screened) -> list[tuple[str, str, str]]:
