@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -40,14 +41,28 @@ class Cast(msgspec.Struct, frozen=True):
         """The moment at which the charts are opened: noon of the day, in seconds since 1970 (UTC)."""
         return datetime(self.day.year, self.day.month, self.day.day, 12, tzinfo=UTC).timestamp()
 
+    def days_until(self, now: float) -> int:
+        """
+        Return by how many days the stories are moved to play now.
+
+        Their noon is then less than a day ago, never to come: no result of theirs is dated in the future.
+        """
+        return int((now - self.noon) // 86_400)
+
     def member(self, patient: str) -> Member | None:
         """Return one member by the name of their story."""
         return next((one for one in self.members if one.patient == patient), None)
 
     def record(self, member: Member) -> LocalRecord:
-        """Open a member's record."""
+        """Open a member's record, on the day of the stories."""
+        return LocalRecord(member.patient, self.resources(member, 0))
+
+    def resources(self, member: Member, days: int) -> list[dict[str, Any]]:
+        """Return a member's resources with every date moved by so many days."""
         bundle = read_json(self.folder / "patients" / f"{member.patient}.json")
-        return LocalRecord(member.patient, [entry["resource"] for entry in bundle["entry"]])
+        text = msgspec.json.encode([entry["resource"] for entry in bundle["entry"]]).decode()
+        found: list[dict[str, Any]] = msgspec.json.decode(moved(text, days))
+        return found
 
 
 def read_cast(folder: Path) -> Cast:

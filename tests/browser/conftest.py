@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from cds_service.adapters.ledger import Key, Ledger
 from tests.fixtures import calls
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -38,15 +39,19 @@ class Quiet(WSGIRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def address() -> Iterator[str]:
-    """Serve the sandbox, on the day of the fixtures, for as long as the tests run."""
-    server = make_server("127.0.0.1", 0, calls.client().application, threaded=True, request_handler=Quiet)
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the sandbox with a ledger, on the day of the fixtures, for as long as the tests run."""
+    key = Key(b"a key for tests, of which nobody need be afraid")
+    ledger = Ledger.open(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db", key, lambda: calls.cast().noon)
+    app = calls.client(evidence=True, ledger=ledger).application
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.port}"
     server.shutdown()
     thread.join()
     server.server_close()
+    ledger.close(1.0)
 
 
 @pytest.fixture(scope="session")
