@@ -1,0 +1,279 @@
+"""
+The ledger: decisions, feedback, quiet time, used tokens and kill switches, shared by all processes.
+
+A hook call never waits for it but for a used token (replays.py); feedback waits until it is on disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import msgspec
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from cds_service.adapters.ledger import feedback as stored
+from cds_service.adapters.ledger import purging, switches
+from cds_service.adapters.ledger.chain import Chain, Link
+from cds_service.adapters.ledger.database import PATIENCE, Database, unavailable, unusable
+from cds_service.adapters.ledger.keys import Key, check_key
+from cds_service.adapters.ledger.migrating import migrate
+from cds_service.adapters.ledger.quiet import LedgerQuiet
+from cds_service.adapters.ledger.replays import LedgerReplays
+from cds_service.adapters.ledger.schema import decisions, marks
+from cds_service.adapters.ledger.schema import switches as switching
+from cds_service.adapters.ledger.switches import Switch, Switches
+from cds_service.adapters.ledger.writer import Writer
+from cds_service.errors import Unavailable
+from cds_service.protocol.feedback import OVERRIDDEN, Feedback
+from cds_service.recording import Answered, DecisionRow, decision_row
+from cds_service.rules.quiet import DAY
+
+log = logging.getLogger("cds_service")
+# Switches have to be in force within 5 s (RELIABILITY, issue 4), also where a look takes its whole patience.
+LOOK_EVERY = 1.5
+# A newly forked process looks once before it answers, and waits so long for it.
+FIRST_LOOK = 1.0
+
+
+class State(msgspec.Struct, frozen=True):
+    """How the ledger is, for /readyz and metrics. ``trouble`` is "" where the last write and look went well."""
+
+    trouble: str
+    waiting: int
+    counted: dict[str, int]
+    seconds_since_look: float
+
+
+class Ledger:
+    """
+    The ledger of one process.
+
+    It is opened before the processes fork, and holds no connection then; each calls ``start`` afterwards, and
+    ``close`` at its end.
+    """
+
+    def __init__(
+        self, database: Database, key: Key, clock: Callable[[], float] = time.time, retention_days: int = 0
+    ) -> None:
+        self.database, self.clock, self.retention_days = database, clock, retention_days
+        self.counted: Counter[str] = Counter()
+        self.quiet = LedgerQuiet(key.purpose("pseudonym"))
+        self.replays = LedgerReplays(database, self.counted)
+        self._seal = key.purpose("seal")
+        self.signing = key.purpose("links")  # for addresses that any process of any machine can check
+        self._writer = Writer(self._store, self.counted)
+        self._chain = Chain(secrets.token_hex(8), clock())
+        self._switches, self._switched = Switches(), -1
+        self._trouble = ""
+        self._looked = time.monotonic()
+        self._stop, self._purged = threading.Event(), 0
+        self._poller: threading.Thread | None = None
+
+    @classmethod
+    def open(cls, url: str, key: Key, clock: Callable[[], float] = time.time, *, retention_days: int = 0) -> Ledger:
+        """
+        Open the ledger, bring its tables up to date, and learn what is quiet and what is switched off.
+
+        Raises SettingsError: a service that cannot know what was switched off does not start.
+        """
+        database = Database(url)
+        migrate(database)
+        ledger = cls(database, key, clock, retention_days)
+        try:
+            check_key(database, key)
+            with database.reading() as connection:
+                ledger.quiet.load(connection, clock())
+                ledger.learn(connection)
+        except Unavailable as problem:
+            raise unusable("The ledger's database cannot be read.", problem.slug) from None
+        finally:
+            database.close()  # a process that forks holds no connection
+        return ledger
+
+    # --- the life of a process ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin the work of this process: after a fork, before it answers."""
+        self.database.forget()
+        self.replays.forget()
+        self._writer.reset()
+        self._chain = Chain(secrets.token_hex(8), self.clock())
+        self._stop = threading.Event()
+        first = threading.Thread(target=self.look, name="ledger-first-look", daemon=True)
+        first.start()
+        first.join(FIRST_LOOK)
+        self._poller = threading.Thread(target=self._poll, name="ledger-poller", daemon=True)
+        self._poller.start()
+
+    def close(self, seconds: float = 10.0) -> bool:
+        """Store what waits, and let go of the database; say whether all could be stored."""
+        self._stop.set()
+        done = self._writer.close(seconds)
+        if self._poller is not None:
+            self._poller.join(PATIENCE)  # else it would open again what is closed now
+        self.database.close()
+        return done
+
+    def _poll(self) -> None:
+        while not self._stop.wait(LOOK_EVERY):
+            self.look()
+            self._tidy()
+
+    def look(self) -> None:
+        """Learn what other processes did: cards, overrides, switches. Where that fails, what was known stays."""
+        try:
+            with self.database.reading(patience=LOOK_EVERY) as connection:
+                self.learn(connection)
+        except (Unavailable, SQLAlchemyError) as problem:
+            self._in_trouble(problem)
+        else:
+            self._looked = time.monotonic()
+
+    def learn(self, connection: Connection) -> None:
+        """Learn what is switched off, what was shown and what was overridden."""
+        newest = connection.execute(_NEWEST_SWITCH).scalar() or 0
+        if newest != self._switched:
+            self._switches, self._switched = switches.combined(switches.history(connection)), newest
+        self.quiet.learn(connection)
+
+    def _tidy(self) -> None:
+        """Forget used tokens and what has passed its time; after trouble, see whether it is over."""
+        try:
+            self.replays.purge(self.clock())
+            if self._trouble:
+                self.probe()
+            today = int(self.clock() // DAY)
+            if self.retention_days and today != self._purged:
+                purging.daily(self.database, self.retention_days, self.clock())
+                self._purged = today
+        except Exception as problem:  # noqa: BLE001 - the thread has to live on
+            self._in_trouble(problem)
+
+    def probe(self) -> None:
+        """Write something small and take it away again. Raises Unavailable where that cannot be done."""
+        name = f"probe {os.getpid()}"
+        with self.database.writing(patience=LOOK_EVERY) as connection:
+            connection.execute(marks.delete().where(marks.c.name == name))
+            connection.execute(marks.insert().values(name=name, value=secrets.token_hex(8)))
+            connection.execute(marks.delete().where(marks.c.name == name))
+        self._trouble = ""
+
+    def _in_trouble(self, problem: BaseException) -> None:
+        slug = problem.slug if isinstance(problem, Unavailable) else type(problem).__name__
+        self.counted[f"trouble {slug}"] += 1
+        if self._trouble != slug:
+            log.warning("ledger", extra={"fields": {"event": "ledger-trouble", "kind": slug}})
+        self._trouble = slug
+
+    # --- decisions ---------------------------------------------------------------------------------------------------
+
+    def record(self, answered: Answered, weight: int = 0) -> None:
+        """
+        Take over an answered call; never waits.
+
+        ``weight`` is the size of its body, which is kept until its row is made.
+        """
+        self._writer.record(partial(self._row, answered), weight)
+
+    def write(self, row: DecisionRow) -> None:
+        """Take over a row that was made elsewhere; never waits."""
+        self._writer.record(lambda: row)
+
+    def decision(self, number: str) -> DecisionRow | None:
+        """Return a recorded decision by its id; None where there is none, or none yet. Raises Unavailable."""
+        with self.database.reading(patience=LOOK_EVERY) as connection:
+            row = connection.execute(select(decisions).where(decisions.c.id == number)).mappings().first()
+        if row is None:
+            return None
+        content = msgspec.json.decode(row["content"])
+        return DecisionRow(row["id"], row["at"], row["service"], row["patient"], content, row["facts"])
+
+    def flush(self, seconds: float = 10.0) -> bool:
+        """Wait until all that was recorded is stored; say whether it is."""
+        return self._writer.flush(seconds)
+
+    def _row(self, answered: Answered) -> DecisionRow:
+        return decision_row(answered, self.quiet.pseudonym, self.quiet.seen)
+
+    def _store(self, rows: Sequence[DecisionRow]) -> None:
+        try:
+            # Hook calls are not waited for: a crash of PostgreSQL may lose the last second of them, no feedback.
+            with self.database.writing(durable=False) as connection:
+                # A commit of which we were never told whether it succeeded: it did, if the last row is there.
+                known = connection.execute(_HASH_OF.where(decisions.c.id == rows[-1].id)).first()
+                last = Link(*known) if known else self._chain.write(connection, rows)
+        except Unavailable as problem:
+            self._in_trouble(problem)
+            raise
+        if last.chain == self._chain.last.chain:
+            self._chain.settle(last)
+        self._trouble = ""
+
+    # --- feedback ----------------------------------------------------------------------------------------------------
+
+    def feedback(self, items: Sequence[Feedback], service: str, issuer: str = "") -> int:
+        """
+        Store feedback, all of a message or none; return how many items were new. On disk when it returns.
+
+        Raises Unavailable where it cannot be stored now: after at most 2 s if another process holds the lock.
+        """
+        who = self.quiet.pseudonym("issuer", issuer) if issuer else ""
+        values = stored.rows(items, service, who, self.clock(), self._seal)
+        try:
+            with self.database.writing() as connection:
+                new = stored.insert_new(connection, values)
+        except Unavailable as problem:
+            self._in_trouble(problem)
+            raise
+        except SQLAlchemyError as problem:
+            self._in_trouble(problem)
+            raise unavailable("error") from None
+        self._trouble = ""
+        for item in items:
+            if item.outcome == OVERRIDDEN:
+                self.quiet.overridden(item.card, item.at)
+        return new
+
+    # --- switches ----------------------------------------------------------------------------------------------------
+
+    def switches(self) -> Switches:
+        """Return what is switched off, as this process knows it: at most a few seconds old."""
+        return self._switches
+
+    def switch(self, scope: str, name: str, off: bool, who: str, why: str) -> Switch:
+        """Switch a rule, a service or everything off or on; all processes follow within 5 s, and after a restart."""
+        one = Switch(scope, name, off, self.clock(), who[:120], why[:2_000])
+        with self.database.writing() as connection:
+            switches.write(connection, one)
+        self.look()
+        return one
+
+    def switched(self) -> list[Switch]:
+        """Return every time that something was switched, oldest first."""
+        with self.database.reading() as connection:
+            return switches.history(connection)
+
+    # --- how it is ---------------------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Raise Unavailable where feedback could not be stored now, as far as is known."""
+        if self._trouble:
+            raise Unavailable("The ledger cannot be used now.", slug=self._trouble)
+        with self.database.reading(patience=LOOK_EVERY) as connection:
+            connection.execute(_NEWEST_SWITCH)
+
+    def state(self) -> State:
+        """Say how the ledger is; asks nobody."""
+        return State(self._trouble, self._writer.waiting, dict(self.counted), round(time.monotonic() - self._looked, 1))
+
+
+_NEWEST_SWITCH = select(switching.c.number).order_by(switching.c.number.desc()).limit(1)
+_HASH_OF = select(decisions.c.chain, decisions.c.place, decisions.c.hash)

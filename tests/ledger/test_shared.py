@@ -1,0 +1,284 @@
+"""What all processes agree on: quiet time, switches, used tokens; within seconds, and after a restart."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import msgspec
+import pytest
+
+from cds_service.adapters.ledger import Ledger, Switches
+from cds_service.adapters.ledger import replays as used
+from cds_service.recording import CardRow
+from cds_service.rules.quiet import Seen, Sight, Viewer
+from tests.build import NOW
+from tests.ledger.conftest import OpenLedger, card, overridden, row
+
+AT = NOW.timestamp()
+VIEWER = Viewer("patient", "user", "encounter", "patient-view")
+
+
+def seen(rule: str = "a-rule", at: float = AT, mark: str = "mark") -> Seen:
+    return Seen(VIEWER, Sight(rule, "warning", mark, {}, frozenset({"lesion:x"})), at)
+
+
+def shown(ledger: Ledger, name: str, *what: Seen) -> None:
+    """Show a card, as a hook call does, and let its row be written."""
+    ledger.quiet.remember(name, what)
+    kept = [msgspec.to_builtins(one) for one in ledger.quiet.seen(name)]
+    ledger.write(row(cards=(CardRow(name, "warning", ["a-rule"], [], kept),)))
+
+
+@pytest.fixture
+def two(url: str, opened: OpenLedger) -> tuple[Ledger, Ledger]:
+    """Give the ledgers of two processes."""
+    return opened(url), opened(url)
+
+
+def eventually(check: Callable[[], bool], seconds: float = 5.0) -> float:
+    """Wait until something is so, and return for how long that was."""
+    started = time.monotonic()
+    while not check():
+        assert time.monotonic() - started < seconds
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+# --- quiet time -------------------------------------------------------------------------------------------------------
+
+
+def test_an_override_told_to_one_process_counts_in_the_other(two: tuple[Ledger, Ledger]) -> None:
+    one, other = two
+    shown(one, "card-1", seen())
+    assert one.flush(5)
+    other.feedback([overridden("card-1", AT + 60)], "a-service")
+    one.look()
+    other.look()
+
+    for ledger in two:
+        known = ledger.quiet.override(VIEWER, "a-rule", "")
+        assert known is not None
+        assert (AT + 60, seen().sight) == (known.at, known.sight)
+
+
+def test_in_the_process_that_is_told_it_counts_at_once(two: tuple[Ledger, Ledger]) -> None:
+    shown(two[0], "card-1", seen())
+    two[0].feedback([overridden("card-1", AT + 60)], "a-service")
+
+    assert two[0].quiet.override(VIEWER, "a-rule", "") is not None
+
+
+def test_an_override_may_come_before_the_row_of_its_card(two: tuple[Ledger, Ledger]) -> None:
+    one, other = two
+    other.feedback([overridden("card-1", AT + 60)], "a-service")
+    other.look()
+    assert other.quiet.override(VIEWER, "a-rule", "") is None
+
+    shown(one, "card-1", seen())
+    assert one.flush(5)
+    other.look()
+
+    assert other.quiet.override(VIEWER, "a-rule", "") is not None
+
+
+def test_what_was_shown_by_one_process_is_known_to_the_other(two: tuple[Ledger, Ledger]) -> None:
+    one, other = two
+    shown(one, "card-1", seen())
+    assert one.flush(5)
+    other.look()
+
+    assert seen() == other.quiet.shown(VIEWER, "a-rule")
+
+
+def test_late_news_replaces_nothing_newer(two: tuple[Ledger, Ledger]) -> None:
+    one, other = two
+    shown(one, "card-1", seen(at=AT))
+    assert one.flush(5)
+    other.quiet.remember("card-2", [seen(at=AT + 60, mark="newer")])
+    other.look()
+
+    known = other.quiet.shown(VIEWER, "a-rule")
+    assert known is not None
+    assert "newer" == known.sight.mark
+
+
+def test_after_a_restart_the_same_is_quiet(url: str, opened: OpenLedger) -> None:
+    before = opened(url)
+    shown(before, "card-1", seen())
+    assert before.flush(5)
+    before.feedback([overridden("card-1", AT + 60)], "a-service")
+    after = opened(url, now=lambda: AT + 3_600)
+
+    assert after.quiet.override(VIEWER, "a-rule", "") is not None
+    assert after.quiet.shown(VIEWER, "a-rule") is not None
+
+
+def test_what_is_long_past_is_not_learned_again(url: str, opened: OpenLedger) -> None:
+    before = opened(url)
+    shown(before, "card-1", seen())
+    assert before.flush(5)
+    before.feedback([overridden("card-1", AT + 60)], "a-service")
+    after = opened(url, now=lambda: AT + 401 * 86_400)
+
+    assert (None, None) == (after.quiet.override(VIEWER, "a-rule", ""), after.quiet.shown(VIEWER, "a-rule"))
+
+
+def test_what_an_older_version_wrote_keeps_nothing_quiet(two: tuple[Ledger, Ledger]) -> None:
+    two[0].write(row(cards=(CardRow("card-1", "warning", ["a-rule"], [], [{"unheard": "of"}]),)))
+    assert two[0].flush(5)
+    two[1].feedback([overridden("card-1")], "a-service")
+    two[1].look()
+
+    assert two[1].quiet.override(VIEWER, "a-rule", "") is None
+    assert "" == two[1].state().trouble
+
+
+def test_the_pseudonyms_of_two_processes_are_the_same(two: tuple[Ledger, Ledger]) -> None:
+    assert two[0].quiet.pseudonym("patient", "x") == two[1].quiet.pseudonym("patient", "x")
+
+
+# --- switches ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_switch_counts_everywhere_within_five_seconds_and_after_a_restart(url: str, opened: OpenLedger) -> None:
+    running = opened(url, start=True)
+    operator = opened(url)
+    operator.switch("rule", "a-rule", True, "dr-1", "wrong in infants")
+
+    waited = eventually(lambda: running.switches() == Switches(rules=frozenset({"a-rule"})))
+    assert waited < 5.0
+    assert Switches(rules=frozenset({"a-rule"})) == opened(url).switches()
+
+    operator.switch("rule", "a-rule", False, "dr-1", "corrected")
+    eventually(lambda: running.switches() == Switches())
+
+
+def test_switches_of_all_kinds_add_up(ledger: Ledger) -> None:
+    ledger.switch("service", "one", True, "who", "why")
+    ledger.switch("service", "two", True, "who", "why")
+    ledger.switch("service", "two", False, "who", "why")
+    ledger.switch("rule", "a", True, "who", "why")
+
+    off = ledger.switches()
+    assert (True, False) == (off.stops("one"), off.stops("two"))
+    assert Switches(services=frozenset({"one"}), rules=frozenset({"a"})) == off
+    ledger.switch("all", "", True, "who", "why")
+    assert ledger.switches().stops("two")
+    assert 5 == len(ledger.switched())
+
+
+def test_who_switched_and_why_is_kept(ledger: Ledger) -> None:
+    ledger.switch("rule", "a", True, "dr-1", "wrong")
+
+    [one] = ledger.switched()
+    assert ("rule", "a", True, AT, "dr-1", "wrong") == msgspec.structs.astuple(one)
+
+
+def test_while_the_database_is_away_what_was_known_stays(sqlite_url: str, opened: OpenLedger) -> None:
+    ledger = opened(sqlite_url)
+    ledger.switch("rule", "a", True, "who", "why")
+    path = ledger.database.path
+    assert path is not None
+    ledger.database.close()
+    path.rename(path.with_suffix(".away"))
+    ledger.look()
+    assert (frozenset({"a"}), "ledger-gone") == (ledger.switches().rules, ledger.state().trouble)
+    path.with_suffix(".away").rename(path)
+
+    ledger.look()
+    ledger.probe()
+
+    assert "" == ledger.state().trouble
+
+
+# --- used tokens ------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_used_once_in_all_processes(two: tuple[Ledger, Ledger]) -> None:
+    one, other = two
+
+    assert [False, True, True, False] == [
+        one.replays.seen("iss", "jti", AT + 300, AT),
+        other.replays.seen("iss", "jti", AT + 300, AT),
+        one.replays.seen("iss", "jti", AT + 300, AT),
+        other.replays.seen("other iss", "jti", AT + 300, AT),
+    ]
+
+
+def test_of_many_at_once_one_is_the_first(two: tuple[Ledger, Ledger]) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: two[n % 2].replays.seen("iss", "jti", AT + 300, AT), range(64)))
+
+    assert 1 == answers.count(False)
+
+
+def test_an_id_may_come_again_when_its_token_has_expired(two: tuple[Ledger, Ledger]) -> None:
+    two[0].replays.seen("iss", "jti", AT + 300, AT)
+
+    assert not two[1].replays.seen("iss", "jti", AT + 900, AT + 301)
+    assert two[1].replays.seen("iss", "jti", AT + 900, AT + 302)
+
+
+def test_what_has_expired_is_purged(two: tuple[Ledger, Ledger]) -> None:
+    for number in range(50):
+        two[0].replays.seen("iss", str(number), AT + 300, AT)
+    two[0].replays.purge(AT + 301)
+    two[1].replays.purge(AT + 301)
+
+    # Were the row still there, its later end would say that the token was used.
+    assert not two[1].replays.seen("iss", "1", AT + 900, AT + 200)
+
+
+def test_a_token_survives_a_restart(url: str, opened: OpenLedger) -> None:
+    opened(url).replays.seen("iss", "jti", AT + 300, AT)
+
+    assert opened(url).replays.seen("iss", "jti", AT + 300, AT)
+
+
+def test_without_the_store_calls_go_on_and_an_alarm_is_counted(
+    sqlite_url: str, opened: OpenLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = opened(sqlite_url)
+    ledger.replays.seen("iss", "before", AT + 300, AT)
+    path = ledger.database.path
+    assert path is not None
+    with closing(sqlite3.connect(path.with_name("ledger.db.tokens"), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        started = time.monotonic()
+        answers = [ledger.replays.seen("iss", "jti", AT + 300, AT) for _ in range(20)]
+        waited = time.monotonic() - started
+
+    assert [False] + [True] * 19 == answers  # this process at least remembers for itself
+    assert waited < 0.6
+    assert (False, 20) == (ledger.replays.healthy, ledger.counted["replay store down"])
+    monkeypatch.setattr(ledger.replays, "_rests_until", 1.0)
+    ledger.replays.seen("iss", "afterwards", AT + 300, AT)
+    assert ledger.replays.healthy
+
+
+@pytest.fixture
+def brief_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(used, "REST", 0.1)
+
+
+def test_a_token_file_that_is_damaged_stops_nobody(sqlite_url: str, opened: OpenLedger, brief_rest: None) -> None:
+    ledger = opened(sqlite_url)
+    path = ledger.database.path
+    assert path is not None
+    path.with_name("ledger.db.tokens").write_bytes(b"nonsense" * 1000)
+
+    assert not ledger.replays.seen("iss", "jti", AT + 300, AT)
+    assert ledger.replays.seen("iss", "jti", AT + 300, AT)
+    assert not ledger.replays.healthy
+
+
+def test_a_card_of_nobody_is_not_taken_for_quiet(ledger: Ledger) -> None:
+    ledger.write(row(cards=(card("card-9"),)))
+    assert ledger.flush(5)
+    ledger.look()
+
+    assert not ledger.quiet.seen("card-9")
