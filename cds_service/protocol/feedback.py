@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from cds_service.errors import InvalidRequest
+from cds_service.errors import InvalidRequest, MalformedJson
 from cds_service.protocol.wire import Body
 
 ACCEPTED, OVERRIDDEN = "accepted", "overridden"
@@ -46,7 +47,7 @@ def read_feedback(raw: bytes) -> list[Feedback]:
     """Read a feedback message. Raises MalformedJson or InvalidRequest; one wrong item refuses the whole message."""
     body = Body(raw)
     body.check_whole()
-    message = msgspec.json.decode(raw)
+    message = _decoded(raw)
     if not isinstance(message, dict):
         raise _invalid("The body must be a JSON object.", "")
     items = message.get("feedback")
@@ -55,6 +56,16 @@ def read_feedback(raw: bytes) -> list[Feedback]:
     if len(items) > MAX_ITEMS:
         raise _invalid(f"A message may hold {MAX_ITEMS} items.", "/feedback")
     return [_item(item, f"/feedback/{number}") for number, item in enumerate(items)]
+
+
+def _decoded(raw: bytes) -> Any:
+    """Decode a body that was checked; half a character (a lone surrogate) in it costs nobody the rest."""
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(raw)
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):  # a number of thousands of digits
+        raise MalformedJson("The body holds a number that cannot be read.", slug="not-a-json-number") from None
 
 
 def _item(item: Any, where: str) -> Feedback:
@@ -84,9 +95,10 @@ def _suggestions(value: Any, where: str) -> tuple[str, ...]:
 def _overridden(card: str, at: float, item: Mapping[str, Any], where: str) -> Feedback:
     told = item.get("overrideReason", item.get("overrideReasons"))
     entries = told if isinstance(told, list) else [] if told is None else [told]
-    found = next((entry for entry in entries if isinstance(entry, dict)), {})
-    if entries and not found:
+    found = next((entry for entry in entries if isinstance(entry, dict)), None)
+    if entries and found is None:
         raise _invalid("An override reason must be a JSON object.", f"{where}/overrideReason")
+    found = found or {}
     coding = found.get("reason", found if "code" in found else None)
     coding = coding if isinstance(coding, dict) else {}
     return Feedback(

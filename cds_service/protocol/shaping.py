@@ -29,7 +29,6 @@ def shaped_for(response: Response, profile: Profile) -> Response:
 
 
 def _card(card: Card, profile: Profile) -> Card:
-    omitted: dict[str, list[Any]] = {name: [] for name in profile.omits}
     shaped = msgspec.structs.replace(
         card,
         detail=_detail(card.detail, profile),
@@ -37,8 +36,8 @@ def _card(card: Card, profile: Profile) -> Card:
         override_reasons=[profile.override_reasons.get(one.code, one) for one in card.override_reasons],
         links=[_link(link, profile) for link in card.links if _shown(link, profile)],
         extension=_extension(card, profile),
-        **omitted,
     )
+    shaped = msgspec.structs.replace(shaped, **{name: [] for name in profile.omits})
     return msgspec.structs.replace(shaped, selection_behavior=_selection(shaped, profile))
 
 
@@ -120,7 +119,13 @@ def _detail(text: str, profile: Profile) -> str:
 
 
 def _broken(line: str, length: int) -> list[str]:
-    """Break a line; what continues an entry of a list is indented, and no part begins what it did not begin before."""
+    """
+    Break a line; what continues an entry of a list is indented, and no part begins what it did not begin before.
+
+    A heading stays whole: bold over a line break is read differently by weak renderers.
+    """
+    if line.startswith("**"):
+        return [line]
     start, rest = (_BULLET, line[len(_BULLET) :]) if line.startswith(_BULLET) else ("", line)
     indent = " " * len(start)
     parts = textwrap.wrap(

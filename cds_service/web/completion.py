@@ -1,4 +1,4 @@
-"""What a hook call lacks: found under keys of the EHR's own, or fetched from its FHIR server, before rules are asked."""
+"""What a hook call lacks: found under keys of the EHR's own, or fetched from its FHIR server."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _of_somebody(found: Completed) -> Completed:
     why = found.failed.get(PATIENT)
     if why not in NO_PATIENT:
         return found
-    return Completed({}, {key: "no-such-patient" for key in found.values} | found.failed)
+    return Completed({}, dict.fromkeys(found.values, "no-such-patient") | found.failed)
 
 
 def _values(call: HookRequest, wanted: Wanted, found: Completed) -> dict[str, bytes]:

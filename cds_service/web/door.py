@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from cds_service.adapters.auth import Refused, Verifier
-from cds_service.adapters.auth.keys import KeysUnavailable
+from cds_service.adapters.auth import KeysUnavailable, Refused, Verifier
 from cds_service.errors import NotAuthenticated, Unavailable
 from cds_service.protocol.caller import ANYONE, Caller
 from cds_service.protocol.profile import STANDARD, Profile
 
-# Where the short road leaves the caller it has let in, so that a token is not used twice for one call. A client cannot
-# set it: whatever it sends as a header is called HTTP_ something.
-ADMITTED = "calcinosis_cds.caller"
+# Where the door leaves how it decided, so that a token is not used twice for one call. A client cannot set it:
+# whatever it sends as a header is called HTTP_ something.
+DECIDED = "calcinosis_cds.caller"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Proxy(msgspec.Struct, frozen=True):
     """The proxy in front: from which addresses it calls, and in which header it names the client's certificate."""
 
-    addresses: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
     header: str = ""
 
     def certificate(self, environ: Mapping[str, Any]) -> str:
         """Return the subject of the client's certificate as the proxy saw it; "" from any other address."""
         with suppress(ValueError):
-            caller = ipaddress.ip_address(environ.get("REMOTE_ADDR", ""))
-            if any(caller in ipaddress.ip_network(one) for one in self.addresses) and self.header:
+            address = ipaddress.ip_address(environ.get("REMOTE_ADDR", ""))
+            caller = getattr(address, "ipv4_mapped", None) or address
+            if self.header and any(caller in one for one in self.networks):
                 return str(environ.get(f"HTTP_{self.header.upper().replace('-', '_')}", ""))
         return ""
 
@@ -55,34 +56,38 @@ class Door:
         self.verifier, self.open_to_all, self._public_url = verifier, open_to_all, public_url.rstrip("/")
         self._profiles, self._proxy = profiles or {}, proxy
 
-    def admit(self, path: str, environ: Mapping[str, Any]) -> Caller:
+    def admit(self, path: str, environ: MutableMapping[str, Any]) -> Caller:
         """
         Return who calls an address of ours. Raises NotAuthenticated; Unavailable where an issuer's keys are missing.
 
-        A token for a service is also good for its feedback (SECURITY.md 1).
+        A token for a service is also good for its feedback (SECURITY.md 1). A call is decided on once, whichever
+        roads it takes.
         """
         if self.open_to_all:
             return ANYONE
-        admitted: Caller | None = environ.get(ADMITTED)
-        if admitted is not None:
-            return admitted
+        decided: Caller | NotAuthenticated | Unavailable | None = environ.get(DECIDED)
+        if decided is None:
+            decided = environ[DECIDED] = self._decide(path, environ)
+        if isinstance(decided, Caller):
+            return decided
+        raise decided
+
+    def _decide(self, path: str, environ: Mapping[str, Any]) -> Caller | NotAuthenticated | Unavailable:
         if self.verifier is None:
-            raise NotAuthenticated("no-issuers")
+            return NotAuthenticated("no-issuers")
         scheme, _, token = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise NotAuthenticated("no-token")
-        return self._caller(token.strip(), path, environ)
-
-    def _caller(self, token: str, path: str, environ: Mapping[str, Any]) -> Caller:
-        address = f"{self._public_url}{path}"
-        if self.verifier is None:
-            raise NotAuthenticated("no-issuers")
+            return NotAuthenticated("no-token")
+        certificate = self._proxy.certificate(environ)
         try:
-            issuer, tenant = self.verifier.verify(token, (address, address.removesuffix("/feedback")))
+            issuer, tenant = self.verifier.verify(token.strip(" "), self._audiences(path), certificate)
         except Refused as refused:
-            raise NotAuthenticated(refused.reason) from None
+            return NotAuthenticated(refused.reason)
         except KeysUnavailable:
-            raise Unavailable("The keys of the client cannot be had now.", slug="keys-unavailable") from None
-        if issuer.certificate and issuer.certificate != self._proxy.certificate(environ):
-            raise NotAuthenticated("certificate")
+            return Unavailable("The keys of the client cannot be had now.", slug="keys-unavailable")
         return Caller(issuer.iss, tenant, self._profiles.get(issuer.profile, STANDARD))
+
+    def _audiences(self, path: str) -> tuple[str, ...]:
+        """Return the addresses that a token may be for; where nobody told us our own, only those of the issuer."""
+        address = f"{self._public_url}{path}"
+        return (address, address.removesuffix("/feedback")) if self._public_url else ()

@@ -17,6 +17,7 @@ from tests.build import NOW, SERVICE, body, condition, observation
 
 Make = Callable[..., Flask]
 USUAL: dict[str, Any] = {"content_type": "application/json"}
+ID = {"X-Request-Id": "call-1"}
 
 
 @pytest.fixture
@@ -51,8 +52,8 @@ def post(app: Flask, raw: bytes, path: str = SERVICE, **more: Any) -> TestRespon
 @pytest.mark.parametrize("resources", [[], [condition(), observation(value=8.1)]], ids=["no card", "a card"])
 def test_both_roads_give_the_same_answer(fresh: Callable[[], Flask], resources: list[Any]) -> None:
     raw = body(*resources)
-    short = post(fresh(), raw)
-    ordinary = post(fresh(), raw, headers={"Origin": "https://sandbox.example"})
+    short = post(fresh(), raw, headers=ID)
+    ordinary = post(fresh(), raw, headers={**ID, "Origin": "https://sandbox.example"})
 
     assert 200 == short.status_code == ordinary.status_code
     assert short.data == ordinary.data

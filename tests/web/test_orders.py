@@ -30,11 +30,12 @@ from tests.build import (
 )
 from tests.orders import PHOSPHATE_ORDER, draft, order_call, service_draft
 
-CALCITRIOL, SEVELAMER = "1894", "214824"
+CALCITRIOL, SEVELAMER, CALCIUM_ACETATE = "1894", "214824", "214342"
 # On dialysis with a Ca x P product of 72: no calcium, no vitamin D (CC-08).
 HIGH = (condition(), observation(value=8.0, days=2), observation("calcium-total", 9.0, days=2),
         observation("albumin", 4.0, days=2))  # fmt: skip
 VITAMIN_D = draft(concept(CALCITRIOL, RXNORM, display="Calcitriol"))
+BINDER = draft(concept(CALCIUM_ACETATE, RXNORM, display="Calcium acetate"))
 Fire = Callable[..., Any]
 PRECIPITATION = "calcium-vitd-order-high-product"
 
@@ -88,7 +89,7 @@ def test_an_order_without_an_id_cannot_be_taken_away(fire: Fire) -> None:
 
 
 def test_a_safer_medication_can_be_ordered_and_its_dose_is_nobodys_but_the_prescribers(fire: Fire) -> None:
-    created = [one["resource"] for one in suggestions(fire("order-sign", VITAMIN_D), "create")]
+    created = [one["resource"] for one in suggestions(fire("order-sign", BINDER), "create")]
     medications = [one for one in created if one["resourceType"] == "MedicationRequest"]
 
     assert SEVELAMER in {one["medicationCodeableConcept"]["coding"][0]["code"] for one in medications}
@@ -100,7 +101,7 @@ def test_a_safer_medication_can_be_ordered_and_its_dose_is_nobodys_but_the_presc
 
 
 def test_what_the_patient_has_already_is_not_offered(fire: Fire) -> None:
-    answer = fire("order-sign", VITAMIN_D, record=(*HIGH, prescription(SEVELAMER)))
+    answer = fire("order-sign", BINDER, record=(*HIGH, prescription(SEVELAMER)))
     codes = {
         one["resource"]["medicationCodeableConcept"]["coding"][0]["code"]
         for one in suggestions(answer, "create")

@@ -18,7 +18,7 @@ from cds_service.publishing.intended import INTENDED_USE
 from cds_service.rules.book import RuleBook
 from cds_service.web import Settings, create_app
 from tests.build import SERVICE, body, condition, observation
-from tests.web.test_sandbox import Page
+from tests.web.clinician import Page
 
 SAMPLE = "eskd-hyperphosphatemia"
 ATTRIBUTES = f"/rules/{SAMPLE}/source-attributes"
@@ -238,13 +238,13 @@ def test_without_a_public_address_a_card_has_no_link(client: FlaskClient) -> Non
 
 
 def test_the_sandbox_links_to_the_address_that_was_called(make_app: Callable[..., Flask]) -> None:
-    [link, *_] = card(make_app(sandbox=True).test_client(), Host="localhost:8321")["links"]
+    [_, link, *_] = card(make_app(sandbox=True).test_client(), Host="localhost:8321")["links"]  # evidence comes first
 
     assert link["url"].startswith("http://localhost:8321/rules/")
 
 
 def test_a_public_address_that_was_set_holds_in_the_sandbox_too(make_app: Callable[..., Flask]) -> None:
-    [link, *_] = card(make_app(sandbox=True, public_url=PUBLIC).test_client())["links"]
+    [_, link, *_] = card(make_app(sandbox=True, public_url=PUBLIC).test_client())["links"]
 
     assert link["url"].startswith(f"{PUBLIC}/rules/")
 

@@ -10,114 +10,181 @@ from typing import Any
 
 import jwt
 import msgspec
-import requests
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from cds_service.adapters import outbound
+from cds_service.adapters.addresses import Origin, parse
+from cds_service.adapters.deadline import Deadline
+from cds_service.adapters.outbound import Errand
+
+# Asymmetric signatures only (CDS Hooks 2.0.1, "Trusting CDS Clients"): never none, never HS*.
+ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_FITS = {"ES": "EC", "RS": "RSA", "PS": "RSA"}
+_CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
+_PUBLIC = ("kty", "kid", "alg", "use", "crv", "x", "y", "n", "e")
+_RSA_BITS, _KID = range(2048, 8193), 512
 LIMIT, PATIENCE = 256 * 1024, 2.0
 REFRESH, INTERVAL, STALE = 600.0, 30.0, 24 * 3600.0
-_RSA_BITS = 2048
+# Keys that were never had are worth asking for more often than keys that are only missing one.
+RETRY = 5.0
 Fetch = Callable[[str], bytes]
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A public key for signatures; ``algorithm`` is the only one it may be used with, "" where it does not say."""
+
+    kid: str
+    kind: str
+    curve: str
+    algorithm: str
+    public: Any
+
+    def fits(self, algorithm: str) -> bool:
+        """Say whether the key may be used with an algorithm: of the right type and curve, not meant for another."""
+        return (
+            self.kind == _FITS.get(algorithm[:2])
+            and _CURVES.get(algorithm, self.curve) == self.curve
+            and self.algorithm in ("", algorithm)
+        )
 
 
 class KeysUnavailable(Exception):
     """The keys of an issuer were never loaded, or are too old to be believed: nobody can be told apart now (503)."""
 
 
-class _Kept(msgspec.Struct):
-    """The keys of one address, when they were fetched, and when a fetch was last tried."""
+class _Kept:
+    """The keys of one address, when they were fetched, when a fetch was last begun, and the fetch under way."""
 
-    keys: dict[str, jwt.PyJWK] = {}
-    fetched: float = float("-inf")
-    tried: float = float("-inf")
+    def __init__(self) -> None:
+        self.keys: dict[str, tuple[Key, ...]] = {}
+        self.fetched = self.tried = float("-inf")
+        self.flight: threading.Event | None = None
 
 
 class KeyStore:
     """
-    The keys behind every ``jku``, and those that were given in the file.
+    The keys behind every ``jku``.
 
-    An unknown key id makes us look again, but at most every 30 s, and one thread at a time; meanwhile, and when the
-    fetch fails, the keys we have stay valid for a day. ``clock`` counts seconds and is never set back.
+    An unknown key id makes us look again, but at most every 30 s, and once at a time; meanwhile, and when the fetch
+    fails, the keys we have stay valid for a day. Keys are renewed beside the calls: only a call that has no key waits.
+    ``clock`` counts seconds and is never set back.
     """
 
-    def __init__(self, fetch: Fetch | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._fetch, self._clock = fetch or fetch_keys, clock
+    def __init__(
+        self, fetch: Fetch | None = None, clock: Callable[[], float] = time.monotonic, *, authorities: str = ""
+    ) -> None:
+        self._fetch, self._clock = fetch or _Fetching(authorities), clock
         self._kept: dict[str, _Kept] = {}
-        self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
 
-    def find(self, jku: str, kid: str) -> jwt.PyJWK | None:
-        """Return a key by its id, fetching if that may help. Raises KeysUnavailable."""
-        kept = self._kept.get(jku)
-        now = self._clock()
-        if kept is None or kid not in kept.keys or now - kept.fetched > REFRESH:
-            kept = self._refreshed(jku, wait=kept is None or kid not in kept.keys)
-        if now - kept.fetched > STALE:
+    def find(self, jku: str, kid: str) -> tuple[Key, ...]:
+        """Return the keys with an id, fetching if that may help. Raises KeysUnavailable."""
+        kept = self._of(jku)
+        stale = self._age(kept) > STALE
+        if kid not in kept.keys or self._age(kept) > REFRESH:
+            flight = self._begin(jku, kept)
+            if flight is not None and (stale or kid not in kept.keys):
+                flight.wait(PATIENCE)
+        if self._age(kept) > STALE:
             raise KeysUnavailable
-        return kept.keys.get(kid)
+        return kept.keys.get(kid, ())
 
     def ready(self, addresses: Iterable[str]) -> bool:
-        """Say whether the keys of these addresses were loaded at least once."""
-        return all(address in self._kept and self._kept[address].keys for address in addresses)
+        """Say whether the keys of these addresses can be used; those that cannot are asked for, beside the call."""
+        lacking = [one for one in addresses if self._age(self._of(one)) > STALE]
+        for address in lacking:
+            self._begin(address, self._of(address))
+        return not lacking
 
-    def _refreshed(self, jku: str, *, wait: bool) -> _Kept:
+    def _age(self, kept: _Kept) -> float:
+        return self._clock() - kept.fetched
+
+    def _of(self, jku: str) -> _Kept:
         with self._guard:
-            lock = self._locks.setdefault(jku, threading.Lock())
-            kept = self._kept.setdefault(jku, _Kept())
-        if not lock.acquire(blocking=wait):
-            return kept  # somebody else is fetching, and the key we have will do
+            return self._kept.setdefault(jku, _Kept())
+
+    def _begin(self, jku: str, kept: _Kept) -> threading.Event | None:
+        """Return the fetch under way, begun now if the last one is long enough ago; else None."""
+        with self._guard:
+            interval = INTERVAL if kept.keys else RETRY
+            if kept.flight is not None or self._clock() - kept.tried < interval:
+                return kept.flight
+            kept.tried, flight = self._clock(), threading.Event()
+            with suppress(RuntimeError):  # no thread can be started: the next call tries again
+                threading.Thread(target=self._fly, args=(jku, kept, flight), name="keys", daemon=True).start()
+                kept.flight = flight
+            return kept.flight
+
+    def _fly(self, jku: str, kept: _Kept, flight: threading.Event) -> None:
         try:
-            if self._clock() - kept.tried >= INTERVAL:
-                kept.tried = self._clock()
-                with suppress(requests.RequestException, ValueError, OSError):
-                    kept.keys, kept.fetched = read_keys(self._fetch(jku)), self._clock()
+            keys = read_keys(self._fetch(jku))
+            kept.keys, kept.fetched = keys, self._clock()
+        except Exception:  # noqa: BLE001, S110 - whatever an address answers, the keys we have stay
+            pass
         finally:
-            lock.release()
-        return kept
+            with self._guard:
+                kept.flight = None
+            flight.set()
 
 
-def read_keys(raw: bytes) -> dict[str, jwt.PyJWK]:
-    """Return the usable keys of a JSON Web Key Set by their ids. Raises ValueError where it is none."""
+def read_keys(raw: bytes) -> dict[str, tuple[Key, ...]]:
+    """Return the usable keys of a JSON Web Key Set by their ids. Raises ValueError where it has none."""
     try:
         found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ValueError("not a key set") from None
     entries = found.get("keys") if isinstance(found, dict) else None
-    entries = entries if isinstance(entries, list) else []
-    keys = {str(entry.get("kid") or ""): key for entry in entries if (key := usable(entry)) is not None}
+    keys = [key for entry in entries if (key := usable(entry))] if isinstance(entries, list) else []
     if not keys:
         raise ValueError("no usable key")
-    return keys
+    return {one.kid: tuple(key for key in keys if key.kid == one.kid) for one in keys}
 
 
-def usable(entry: Any) -> jwt.PyJWK | None:
+def usable(entry: Any) -> Key | None:
     """Return a public key for signatures; None for secrets, for encryption keys, and for RSA below 2,048 bits."""
-    if not isinstance(entry, Mapping) or entry.get("kty") not in ("EC", "RSA"):
+    if not isinstance(entry, Mapping) or entry.get("kty") not in ("EC", "RSA") or not _for_signatures(entry):
         return None
-    operations = entry.get("key_ops") or ["verify"]
-    if entry.get("use", "sig") != "sig" or "verify" not in operations:
+    kid, algorithm = entry.get("kid"), entry.get("alg") or ""
+    if not isinstance(kid, str) or not 0 < len(kid) <= _KID or algorithm not in ("", *ALGORITHMS):
         return None
-    public = {name: value for name, value in entry.items() if name in _PUBLIC}
+    reader = ECAlgorithm.from_jwk if entry["kty"] == "EC" else RSAAlgorithm.from_jwk
     with suppress(jwt.PyJWTError, ValueError, TypeError, KeyError):
-        key = jwt.PyJWK(public)
-        size = getattr(key.key, "key_size", 0)
-        return key if entry["kty"] == "EC" or size >= _RSA_BITS else None
+        public: Any = reader({name: value for name, value in entry.items() if name in _PUBLIC})
+        curve = public.curve.name if entry["kty"] == "EC" else ""
+        if curve in _CURVES.values() or (entry["kty"] == "RSA" and public.key_size in _RSA_BITS):
+            return Key(kid, entry["kty"], curve, algorithm, public)
     return None
 
 
-_PUBLIC = ("kty", "kid", "alg", "use", "crv", "x", "y", "n", "e")
+def _for_signatures(entry: Mapping[str, Any]) -> bool:
+    operations = entry.get("key_ops")
+    able = operations is None or (isinstance(operations, list) and "verify" in operations)
+    return able and entry.get("use") in (None, "sig")
 
 
-def fetch_keys(url: str) -> bytes:
-    """Fetch a key set: without redirects, proxies or passwords of this machine, up to 256 kB, within 2 s."""
-    started = time.monotonic()
-    with requests.Session() as session:
-        session.trust_env = False
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        with session.get(url, timeout=PATIENCE, allow_redirects=False, stream=True, headers=headers) as answer:
-            if answer.status_code != 200 or answer.headers.get("Content-Encoding", "identity") != "identity":
-                raise ValueError("no key set")
-            raw = b""
-            while piece := answer.raw.read1(16_384):
-                raw += piece
-                if len(raw) > LIMIT or time.monotonic() - started > PATIENCE:
-                    raise ValueError("no key set")
-    return raw
+def location(url: str) -> Origin | None:
+    """Return where a key set lies; None for an address in which anything is unusual."""
+    base, _, query = url.partition("?")
+    return parse(base) if query.isascii() and query.isprintable() and not set(query) & set(' #\\"<>') else None
+
+
+class _Fetching:
+    """Fetches key sets: without redirects, proxies or passwords of this machine, up to 256 kB, within 2 s."""
+
+    def __init__(self, authorities: str) -> None:
+        self._session = outbound.new_session(4, authorities)
+
+    def __call__(self, url: str) -> bytes:
+        """Return what stands at an address. Raises outbound.Failed."""
+        origin = location(url)
+        if origin is None:
+            raise outbound.Failed("not-permitted")
+        errand = Errand(Deadline(PATIENCE), LIMIT)
+        end = threading.Timer(PATIENCE, errand.end)
+        end.start()
+        try:
+            # The address stands in our own settings, whoever sent the token: it may lie in an inner network.
+            private = msgspec.structs.replace(origin, private=True)
+            return outbound.fetch(self._session, url, private, errand, {"Accept": "application/json"}, limit=LIMIT)
+        finally:
+            end.cancel()

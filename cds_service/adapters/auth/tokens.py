@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import math
+import base64
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
+import msgspec
 
-from cds_service.adapters.auth.issuers import Issuer, Issuers
-from cds_service.adapters.auth.keys import KeyStore, usable
+from cds_service.adapters.addresses import PORTS
+from cds_service.adapters.auth.issuers import ANY_TENANT, Issuer, Issuers
+from cds_service.adapters.auth.keys import ALGORITHMS, KeyStore, KeysUnavailable
 from cds_service.adapters.auth.replays import Replays
+from cds_service.errors import MalformedJson
+from cds_service.protocol.wire import Body
 
 MAX_TOKEN = 8 * 1024
 LEEWAY, LIFETIME = 60, 3_600
-_FITS = {"ES": "EC", "RS": "RSA", "PS": "RSA"}
-_CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
+_PARTS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+# What would change how the token is to be read: nothing we know, so it is no token for us (RFC 7515 4.1.11, 7797).
+_UNKNOWN = ("crit", "b64", "enc", "zip")
+_SHORT = 256
+# Seconds since 1970; beyond the year 5000 it is no date.
+_LATEST = 1e11
+_signatures = jwt.PyJWS(algorithms=list(ALGORITHMS))
+Part = dict[str, Any]
 
 
 class Refused(Exception):
@@ -36,74 +47,102 @@ class Verifier:
 
     def __init__(self, issuers: Issuers, keys: KeyStore, replays: Replays, clock: Callable[[], float]) -> None:
         self.issuers, self._keys, self._replays, self._clock = issuers, keys, replays, clock
-        entries = [(issuer.iss, entry) for issuer in issuers.entries for entry in issuer.keys]
-        self._given = {(iss, str(entry.get("kid") or "")): usable(entry) for iss, entry in entries}
 
-    def verify(self, token: str, audiences: Collection[str]) -> tuple[Issuer, str]:
+    @property
+    def ready(self) -> bool:
+        """Say whether the keys of every issuer are there."""
+        return self._keys.ready(self.issuers.key_addresses)
+
+    def verify(self, token: str, audiences: Collection[str], certificate: str = "") -> tuple[Issuer, str]:
         """
         Return the issuer and the tenant of a token that was made for one of these addresses.
 
-        Raises Refused, and KeysUnavailable where the issuer's keys cannot be had.
+        ``certificate`` is what the proxy saw of the client's certificate. Raises Refused, and KeysUnavailable where
+        the issuer's keys cannot be had. A token is used up when everything else about it is right.
         """
         header, claims = _unverified(token)
-        issuer = self._issuer(header, claims)
-        now = self._clock()
-        _check_audience(claims, {*map(normal, audiences)}, issuer)
-        expires = _check_times(claims, now)
-        tenant = _tenant(claims, issuer)
-        jti = claims.get("jti")
-        if not isinstance(jti, str) or not 0 < len(jti) <= 256:
-            raise Refused("jti")
-        self._check_signature(token, header, issuer)
-        if self._replays.seen(issuer.iss, jti, expires + LEEWAY, now):
-            raise Refused("replayed")
-        return issuer, tenant
+        accepted = {normal(one) for one in audiences}
+        problem: Refused | KeysUnavailable = Refused("iss")
+        for issuer in self._candidates(header, claims):
+            try:
+                tenant, expires = self._checked(token, header, claims, issuer, accepted, certificate)
+            except (Refused, KeysUnavailable) as one:
+                problem = problem if isinstance(problem, KeysUnavailable) else one
+                continue
+            if self._replays.seen(issuer.iss, claims["jti"], expires + LEEWAY, self._clock()):
+                raise Refused("replayed")
+            return issuer, tenant
+        raise problem
 
-    def _issuer(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> Issuer:
+    def _candidates(self, header: Part, claims: Part) -> list[Issuer]:
         iss, jku = claims.get("iss"), header.get("jku", "")
-        if not isinstance(iss, str) or not isinstance(jku, str):
-            raise Refused("iss")
-        issuer = self.issuers.find(iss, jku)
-        if issuer is None:
-            raise Refused("iss")
+        return self.issuers.find(iss, jku) if isinstance(iss, str) and isinstance(jku, str) else []
+
+    def _checked(
+        self, token: str, header: Part, claims: Part, issuer: Issuer, accepted: set[str], certificate: str
+    ) -> tuple[str, float]:
         if header.get("alg") not in issuer.algorithms:
             raise Refused("alg")
-        return issuer
+        _check_audience(claims, accepted, issuer)
+        expires = _check_times(claims, self._clock())
+        tenant = _tenant(claims, issuer)
+        if not _is_short(claims.get("jti")):
+            raise Refused("jti")
+        if issuer.certificate and issuer.certificate != certificate:
+            raise Refused("certificate")
+        self._check_signature(token, header, issuer)
+        return tenant, expires
 
-    def _check_signature(self, token: str, header: Mapping[str, Any], issuer: Issuer) -> None:
-        kid, algorithm = header.get("kid", ""), str(header["alg"])
-        if not isinstance(kid, str):
+    def _check_signature(self, token: str, header: Part, issuer: Issuer) -> None:
+        kid, algorithm = header.get("kid"), header["alg"]
+        if not isinstance(kid, str) or not kid:
             raise Refused("kid")
-        key = self._keys.find(issuer.jku, kid) if issuer.jku else self._given.get((issuer.iss, kid))
+        keys = self._keys.find(issuer.jku, kid) if issuer.jku else [key for key in issuer.keys if key.kid == kid]
+        if not keys:
+            raise Refused("kid")
+        key = next((one for one in keys if one.fits(algorithm)), None)
         if key is None:
-            raise Refused("kid")
-        if not _fits(key, algorithm):
             raise Refused("alg")
         try:
-            jwt.decode(token, key, algorithms=[algorithm], options=_SIGNATURE_ONLY)
+            _signatures.decode_complete(token, key.public, [algorithm])
         except (jwt.PyJWTError, ValueError, TypeError):
             raise Refused("signature") from None
 
 
-_SIGNATURE_ONLY: Any = {
-    **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss", "verify_sub"), False),
-    "verify_jti": False,
-}
-
-
-def _unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    if len(token) > MAX_TOKEN or token.count(".") != 2 or not token.isascii():
+def _unverified(token: str) -> tuple[Part, Part]:
+    """Return header and claims of a token in the one spelling that a token has."""
+    parts = _PARTS.fullmatch(token) if len(token) <= MAX_TOKEN else None
+    if parts is None:
         raise Refused("shape")
-    try:
-        complete = jwt.api_jwt.decode_complete(token, options={"verify_signature": False})
-    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-        raise Refused("shape") from None
-    header, claims = complete["header"], complete["payload"]
-    if not isinstance(claims, dict) or "crit" in header:
+    _bytes(parts[3])
+    header, claims = _part(parts[1]), _part(parts[2])
+    if any(name in header for name in _UNKNOWN):
         raise Refused("shape")
-    if header.get("typ") is not None and str(header["typ"]).upper() not in ("JWT", "AT+JWT"):
+    typ = header.get("typ", "JWT")
+    if not isinstance(typ, str) or typ.upper() != "JWT":
         raise Refused("typ")
     return header, claims
+
+
+def _part(text: str) -> Part:
+    """Read one part: an object in which no member stands twice, so that nobody reads another token than we do."""
+    raw = _bytes(text)
+    try:
+        Body(raw).check_whole()
+        return msgspec.json.decode(raw, type=Part)
+    except (MalformedJson, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused("shape") from None
+
+
+def _bytes(text: str) -> bytes:
+    """Undo base64url; several texts may stand for the same bytes, and only one of them is right."""
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raise Refused("shape") from None
+    if base64.urlsafe_b64encode(raw).rstrip(b"=") != text.encode():
+        raise Refused("shape")
+    return raw
 
 
 def _check_audience(claims: Mapping[str, Any], accepted: set[str], issuer: Issuer) -> None:
@@ -121,12 +160,13 @@ def normal(url: str) -> str:
         port = parts.port
     except ValueError:
         return url
-    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+    plain = url.isascii() and url.isprintable() and not set(url) & set(" @#?\\")
+    scheme = parts.scheme.lower()
+    if not plain or scheme not in PORTS or not parts.hostname:
         return url
-    usual = {"http": 80, "https": 443}[parts.scheme.lower()]
-    shown = f":{port}" if port is not None and port != usual else ""
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.scheme.lower()}://{parts.hostname}{shown}{parts.path.rstrip('/')}{query}"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    shown = f":{port}" if port is not None and port != PORTS[scheme] else ""
+    return f"{scheme}://{host}{shown}{parts.path.removesuffix('/')}"
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> float:
@@ -136,31 +176,27 @@ def _check_times(claims: Mapping[str, Any], now: float) -> float:
         raise Refused("expired")
     if issued > now + LEEWAY or starts > now + LEEWAY:
         raise Refused("not-yet")
-    if expires - issued > LIFETIME:
-        raise Refused("lives-too-long")
+    if not 0 <= expires - issued <= LIFETIME:
+        raise Refused("lifetime")
     return expires
 
 
 def _moment(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Refused(name)
-    if not 0 <= value < 1e11:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LATEST:
         raise Refused(name)
     return float(value)
 
 
 def _tenant(claims: Mapping[str, Any], issuer: Issuer) -> str:
+    """Return the tenant; a token of one that was not listed is refused, and so is one without, where some are."""
     tenant = claims.get("tenant", "")
-    if not isinstance(tenant, str) or (issuer.tenants and tenant not in issuer.tenants):
+    if not isinstance(tenant, str) or len(tenant) > _SHORT:
         raise Refused("tenant")
-    return tenant if issuer.tenants else ""
+    if ANY_TENANT not in issuer.tenants and tenant not in (issuer.tenants or ("",)):
+        raise Refused("tenant")
+    return tenant
 
 
-def _fits(key: jwt.PyJWK, algorithm: str) -> bool:
-    """Say whether a key may be used with an algorithm: of the right type and curve, and not meant for another."""
-    if key.key_type != _FITS.get(algorithm[:2]):
-        return False
-    named = key._jwk_data.get("alg")  # noqa: SLF001 - PyJWT has no other way to ask what the key itself says
-    curve = getattr(getattr(key.key, "curve", None), "name", "")
-    return named in (None, algorithm) and _CURVES.get(algorithm, "") in ("", curve)
+def _is_short(text: object) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= _SHORT

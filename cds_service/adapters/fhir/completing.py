@@ -60,7 +60,7 @@ class Completing:
         self,
         origins: Origins,
         budget: float,
-        places: int = 4,
+        places: int = 8,
         *,
         authorities: str = "",
         session: requests.Session | None = None,

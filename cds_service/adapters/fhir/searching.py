@@ -83,13 +83,15 @@ def next_of(page: _Page) -> str:
 
 def followed(named: str, url: str, origin: Origin) -> str | None:
     """Return the address that a link on a page leads to, if it is at or below the same base URL; else None."""
+    if not named.isprintable() or not named.isascii() or set(named) & set("#\\ "):
+        return None  # urljoin leaves out, or turns round, what it does not like
     try:
         following = urljoin(url, named)
     except ValueError:
         return None
     base, mark, query = following.partition("?")
     place = parse(base)
-    if place is None or not origin.covers(place) or "#" in query or not query.isprintable() or not query.isascii():
+    if place is None or not origin.covers(place):
         return None
     return f"{place.url}{'/' if base.endswith('/') else ''}{mark}{query}"
 
@@ -113,6 +115,6 @@ def _decoded(body: bytes) -> _Page | None:
 
 
 def _bundle(entries: list[Raw], total: int | None, *, whole: bool) -> bytes:
-    bundle = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+    bundle: dict[str, object] = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
     bundle |= {} if total is None else {"total": total}
     return msgspec.json.encode(bundle if whole else bundle | {"link": _MORE})
