@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
+
+import msgspec
 
 from cds_service.cards import numbers, whole
 from cds_service.cards.fixed import Fixed
@@ -11,23 +13,26 @@ from cds_service.cards.plain import plain
 from cds_service.cards.plan import Plan
 from cds_service.cards.wording import Voice, by_name_only, one_line
 from cds_service.facts import subtype
+from cds_service.facts.calcium import CORRECTED
 from cds_service.facts.derived import COMPUTED
 from cds_service.facts.model import Diagnosis, Facts, Measurement, Medication
 from cds_service.terminology import Terminology
 from cds_service.terminology.units import spelled
 
 T = TypeVar("T")
+TOTAL = "calcium-total"
 
 
 def write(voices: Sequence[Voice], always: Fixed, workup: Plan) -> str:
     """Write the detail of a card that speaks for one or more findings, the most urgent first."""
     told: set[str] = set()
     parts = [part for voice in voices for part in _finding(voice, told)]
-    parts += _once("**Values**", [line for voice in voices for line in _values(voice)])
+    parts += _once("**Values**", list(_values(voices)))
     parts += _once("**Type of calcinosis** (what the record fits, for display only)", _subtype(voices))
-    parts += _once("**Medications and diagnoses on record**", [line for voice in voices for line in _on_record(voice)])
+    recorded = [line for voice in voices for line in _on_record(voice, told)]
+    parts += _once("**Medications and diagnoses on record**", recorded)
     parts += _once("**Not known**", list(_unknown(voices)))
-    parts += _once("**Consider**", [line for voice in voices for line in _advice(voice)])
+    parts += _once("**Options**", [line for voice in voices for line in _advice(voice)])
     parts += _once("**Plan** (what is missing or not recent)", workup.lines)
     return "\n\n".join([*parts, always.ending])
 
@@ -40,38 +45,69 @@ def _once(title: str, lines: Sequence[str]) -> list[str]:
 
 def _finding(voice: Voice, told: set[str]) -> Iterator[str]:
     """Say why a rule fired; a reason that an earlier finding of the same card gave is not repeated."""
-    reasons = [line for line in dict.fromkeys(voice.reasons()) if line not in told]
+    reasons = [line for line in voice.reasons() if line not in told]
     told.update(reasons)
-    if reasons:
-        yield f"**Why you see this: {voice.outcome.rule.title}**\n" + "\n".join(f"- {line}" for line in reasons)
+    lines = "\n".join(f"- {line}" for line in reasons or ["the same as above"])
+    yield f"**Why you see this: {voice.outcome.rule.title}**\n{lines}"
     body = voice.fill(one_line(voice.outcome.rule.card.detail))
     if body:
         yield body
 
 
-def _values(voice: Voice) -> Iterator[str]:
-    for name in voice.outcome.rule.card.show:
-        results = voice.series(name)
+def _values(voices: Sequence[Voice]) -> Iterator[str]:
+    """Show every test once; a note that stands with one value is not repeated with what was computed from it."""
+    shown: dict[str, Voice] = {}
+    for voice in voices:
+        shown |= {name: voice for name in voice.outcome.rule.card.show if name not in shown}
+    series = {name: voice.series(name) for name, voice in shown.items()}
+    newest = [results[0] for results in series.values() if results]
+    as_measured = _as_measured(series)
+    noted: set[str] = set()
+    for name, voice in shown.items():
+        label, results = numbers.label(voice.words, name), as_measured.get(name, series[name])
         if voice.answers(name):
-            yield f"{numbers.label(voice.words, name)}: {whole.trend(voice.answers(name))}"
+            yield f"{label}: {whole.trend(voice.answers(name))}"
         elif results:
-            notes = f" - {'; '.join(results[0].notes)}" if results[0].notes else ""
-            parts = _parts(voice.words, results[0].parts) if name in COMPUTED else ""
-            yield f"{numbers.label(voice.words, name)}: {numbers.trend(voice.words, results)}{parts}{notes}"
+            notes = [note for note in results[0].notes if note not in noted]
+            noted.update(notes)
+            parts = _parts(voice.words, results[0].parts, newest) if name in COMPUTED else ""
+            said = f" - {'; '.join(notes)}" if notes else ""
+            yield f"{label}: {numbers.trend(voice.words, results)}{parts}{said}"
 
 
-def _parts(words: Terminology, parts: Sequence[Measurement]) -> str:
-    """Show what a computed value was computed from."""
-    shown = [f"{numbers.label(words, part.analyte)} {numbers.dated(words, part)}" for part in parts]
-    return f" from {' and '.join(shown)}" if len(shown) > 1 else ""
+def _as_measured(series: Mapping[str, Sequence[Measurement]]) -> dict[str, Sequence[Measurement]]:
+    """Show a calcium that was not corrected once, with the note that says so, and not again as corrected."""
+    total, corrected = series.get(TOTAL) or (), series.get(CORRECTED) or ()
+    same = [one.parts == (measured,) for one, measured in zip(corrected[:3], total[:3], strict=False)]
+    if not same or not all(same):
+        return {}
+    first = msgspec.structs.replace(total[0], notes=corrected[0].notes)
+    return {TOTAL: [first, *total[1:3]], CORRECTED: ()}
 
 
-def _on_record(voice: Voice) -> Iterator[str]:
+def _parts(words: Terminology, parts: Sequence[Measurement], newest: Sequence[Measurement]) -> str:
+    """Show what a value was computed from, unless these are the very values that the card shows."""
+    if len(parts) < 2 or all(any(part is one for one in newest) for part in parts):
+        return ""
+    return (
+        f" from {' and '.join(f'{numbers.label(words, part.analyte)} {numbers.dated(words, part)}' for part in parts)}"
+    )
+
+
+def _on_record(voice: Voice, told: Collection[str]) -> Iterator[str]:
+    """List medicines and diagnoses that the reasons do not name already."""
     card, facts = voice.outcome.rule.card, voice.facts
-    yield from (_medication(item) for item in _members(facts.medications, voice.words, card.show_medications))
-    yield from (_diagnosis(item) for item in _members(facts.diagnoses, voice.words, card.show_diagnoses) if item.active)
+    medicines = _members(facts.medications, voice.words, card.show_medications)
+    diagnoses = [one for one in _members(facts.diagnoses, voice.words, card.show_diagnoses) if one.active]
+    yield from (_medication(item) for item in medicines if not _named(item, told))
+    yield from (_diagnosis(item) for item in diagnoses if not _named(item, told))
     for item in by_name_only(voice.resting()):
         yield f"{plain(item.display)} was recognised by its name only: check that it is what the rule means"
+
+
+def _named(item: Diagnosis | Medication, told: Collection[str]) -> bool:
+    name = f"{plain(item.display, 240)} (" if item.display else ""
+    return bool(name) and any(name in line for line in told)
 
 
 def _members(facts: Mapping[str, tuple[T, ...]], words: Terminology, names: Sequence[str]) -> list[T]:
@@ -95,15 +131,19 @@ def _subtype(voices: Sequence[Voice]) -> list[str]:
 
 
 def _unknown(voices: Sequence[Voice]) -> Iterator[str]:
-    """Say what the card would have shown, had it been there."""
-    absent = dict.fromkeys(
-        numbers.label(voice.words, name)
-        for voice in voices
-        for name in voice.outcome.rule.card.show
-        if not (voice.answers(name) or voice.series(name))
-    )
-    if absent:
-        yield "no usable result: " + ", ".join(absent)
+    """Say what the card would have shown, had it been there, and does not ask for already."""
+    asked = [(voice, name) for voice in voices for name in voice.outcome.rule.card.show]
+    absent = {name for voice, name in asked if not (voice.answers(name) or voice.series(name))}
+    told = {numbers.label(voice.words, name) for voice, name in asked if name not in absent}
+    told.update(*(voice.missing() for voice in voices))
+    # What is computed from a test that is lacking needs no mention.
+    lacking = {
+        numbers.label(voice.words, name): None
+        for voice, name in asked
+        if name in absent and not (name in COMPUTED and absent.intersection(COMPUTED[name].reads))
+    }
+    if said := [label for label in lacking if label not in told]:
+        yield "no usable result: " + ", ".join(said)
     yield from (f"{kind}: {state}" for kind, state in _gaps(voices[0].facts))
 
 

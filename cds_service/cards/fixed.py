@@ -51,7 +51,7 @@ def _fixed(rules: tuple[Rule, ...], words: Terminology) -> Fixed:
     return Fixed(
         rules,
         Source(
-            f"Calcinosis CDS: {rules[0].evidence[0].cite}"[:140],
+            spelled(f"Calcinosis CDS: {rules[0].evidence[0].cite}"[:140]),
             "",
             Coding(rules[0].topic, TOPIC_SYSTEM, rules[0].title),
         ),

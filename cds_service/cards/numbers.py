@@ -30,23 +30,17 @@ def value(words: Terminology, result: Measurement) -> str:
     if result.parts and (
         len(result.parts) > 1 or (result.analyte in COMPUTED and not _reported_elsewhere(result, unit))
     ):
-        return f"{result.comparator}{_rounded(result.value, decimals)} {_worded(unit)}"
+        return f"{result.comparator}{_rounded(result.value, decimals)} {spelled(unit)}"
     reported = f"{result.comparator}{_tidy(result.reported)} {_plain_unit(result.unit)}"
     if result.unit == unit or words.units.canonical(result.unit) in (unit, None):
         return reported
-    return f"{reported} ({result.comparator}{_rounded(result.value, decimals)} {_worded(unit)})"
-
-
-@lru_cache(maxsize=1024)
-def _worded(unit: str) -> str:
-    """Write a UCUM unit as a clinician reads it: without annotations in braces, and with real squares."""
-    return spelled(unit.replace("{1.73_m2}", "1.73m2") if "{" in unit else unit)
+    return f"{reported} ({result.comparator}{_rounded(result.value, decimals)} {spelled(unit)})"
 
 
 @lru_cache(maxsize=1024)
 def _plain_unit(unit: str) -> str:
     """Make the unit of a record harmless; there are few units, and each stands in most cards many times."""
-    return spelled(plain(_worded(unit), 20))
+    return spelled(plain(spelled(unit), 20))
 
 
 def dated(words: Terminology, result: Measurement) -> str:

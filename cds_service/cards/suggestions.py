@@ -16,6 +16,7 @@ from fhir.resources.R4B.medicationrequest import MedicationRequest
 from fhir.resources.R4B.servicerequest import ServiceRequest
 
 from cds_service.cards.plain import plain
+from cds_service.facts.evidence import Judgement
 from cds_service.facts.model import Draft, Facts
 from cds_service.protocol.cards import Action, Suggestion
 from cds_service.protocol.request import HookRequest
@@ -54,18 +55,29 @@ def about_orders(
         (one.say, medication_request(one, words.systems.uri(one.system))) for one in _safer(together, facts, words)
     ]
     safer = suggest(offered, request.patient_id, request.encounter_id, new_id)
-    return [*(_removal(draft, new_id) for draft in _removable(together, request.hook)), *safer]
+    removable = _removable(together, facts) if request.hook in UNSIGNED else []
+    return [*(_removal(draft, new_id) for draft in removable), *safer]
 
 
-def _removable(together: Iterable[Outcome], hook: str) -> list[Draft]:
-    """Return the draft orders, each once, that a finding rests on whose rule asks to take them away."""
-    asking = [outcome for outcome in together if outcome.rule.card.remove_draft and hook in UNSIGNED]
-    found = [draft for outcome in asking for draft in _drafts(outcome) if _LOCAL.fullmatch(draft.reference)]
-    return list({draft.reference: draft for draft in reversed(found)}.values())[::-1]
+def _removable(together: Sequence[Outcome], facts: Facts) -> list[Draft]:
+    """
+    Return the draft orders, each once, that a finding rests on whose rule asks to take them away.
+
+    What one rule of the card wants kept, since it may be an emergency, no other one takes away.
+    """
+    asking = [outcome for outcome in together if outcome.rule.card.remove_draft]
+    kept = {draft.reference for outcome in asking for draft in _kept(outcome, facts)}
+    found = [draft for outcome in asking for draft in _drafts(outcome.judgement) if _LOCAL.fullmatch(draft.reference)]
+    return list({one.reference: one for one in reversed(found) if one.reference not in kept}.values())[::-1]
 
 
-def _drafts(outcome: Outcome) -> Iterator[Draft]:
-    return (item for item in outcome.judgement.supporting() if isinstance(item, Draft))
+def _kept(outcome: Outcome, facts: Facts) -> Iterator[Draft]:
+    clause = outcome.rule.card.keep_draft_when
+    return _drafts(clause(facts, outcome.values)) if clause else iter(())
+
+
+def _drafts(judgement: Judgement) -> Iterator[Draft]:
+    return (item for item in judgement.supporting() if isinstance(item, Draft))
 
 
 def _removal(draft: Draft, new_id: NewId) -> Suggestion:
@@ -75,14 +87,25 @@ def _removal(draft: Draft, new_id: NewId) -> Suggestion:
 
 
 def _safer(together: Iterable[Outcome], facts: Facts, words: Terminology) -> Iterator[Order]:
-    """Yield the medications that the rules of a card offer instead of an order, unless the patient has one like it."""
-    asking = [one for one in together if one.rule.card.alternatives and any(_drafts(one))]
+    """
+    Yield the medications that the rules of a card offer instead of an order that they fit.
+
+    Not where the patient has one like it, or orders one.
+    """
     known = facts.medications.keys() | {draft.concept for draft in facts.orders}
-    for name in dict.fromkeys(name for one in asking for name in one.rule.card.alternatives):
+    offered = ((name, one) for one in together for name in one.rule.card.alternatives)
+    fitting = (name for name, one in offered if _fits(words.orders[name], one, words))
+    for name in dict.fromkeys(fitting):
         order = words.orders[name]
         rows = words.indexes["medication"].rows(order.system, order.code)
         if known.isdisjoint(row.match.concept for row in rows):
             yield order
+
+
+def _fits(order: Order, outcome: Outcome, words: Terminology) -> bool:
+    """Say whether a medication can replace one of the orders that a finding rests on."""
+    replaced = {concept for name in order.instead_of for concept in words.members(name)}
+    return any(not replaced or draft.concept in replaced for draft in _drafts(outcome.judgement))
 
 
 @lru_cache(maxsize=1024)

@@ -26,6 +26,9 @@ _CALCIUM = {"corrected-calcium": "calcium", "calcium-ionized": "ionized calcium"
 # A name from a record that is longer than this is cut to its ingredient: "warfarin sodium 5 MG Oral Tablet".
 LONG_NAME = 28
 _STRENGTH = re.compile(r"\s(?=[\d.,]+\s?(?:mg|g|mcg|ug|ml|unt|iu|units?|%)\b)", re.IGNORECASE)
+# "taking warfarin: Warfarin (RxNorm 11289)" and "no PTH within 180 days: none on record", as the trail says them.
+_NAMED_TWICE = re.compile(r"^(has |had |taking |ordering |done )?([^:]+): \2(?= \()", re.IGNORECASE)
+_NOT_FOUND = re.compile(r"no (.+) within (\d+) days: none on record")
 _HOLE = re.compile(r"\{([a-z0-9_.-]+)\}")
 
 
@@ -142,19 +145,43 @@ class Voice(msgspec.Struct):
         for template in self.outcome.wordings:
             text = self.fill(template)
             if text is not None and len(text) <= SHORT_SUMMARY:
-                return text
+                return capital(text)
             filled += [] if text is None else [text]
         last = filled[-1] if filled else self.outcome.rule.title
         cut = last[: SUMMARY_LIMIT - 1].rstrip() + "\u2026"
-        return next((text for text in filled if len(text) <= SUMMARY_LIMIT), cut)
+        return capital(next((text for text in filled if len(text) <= SUMMARY_LIMIT), cut))
 
-    def reasons(self) -> Iterator[str]:
-        """Yield why the rule fired: the lines of its trail that are true and rest on something."""
+    def reasons(self) -> list[str]:
+        """Say why the rule fired: what is true of its trail and rests on something; each fact is told once."""
+        told: list[Item] = []
+        lines: list[str] = []
         for node in _true_leaves(self.outcome.judgement):
-            yield spelled(plain(self._reason(node), 240))
+            if not node.items or any(item not in told for item in node.items):
+                lines.append(node.label)
+                told += node.items
+        return [spelled(plain(_plainly(line), 240)) for line in _gathered(lines)]
 
-    def _reason(self, node: Judgement) -> str:
-        return node.label[:1].upper() + node.label[1:]
+
+def capital(text: str) -> str:
+    """Begin a line with a capital letter; eGFR stays as it is."""
+    return text if text[1:2].isupper() else text[:1].upper() + text[1:]
+
+
+def _plainly(line: str) -> str:
+    """Say a line of the trail as a clinician would: what is on record, without saying its name twice."""
+    told = _NAMED_TWICE.sub(r"\1\2", line) if " (" in line else line
+    return capital(told.removeprefix("has ").replace("{1.73_m2}", "1.73m2"))
+
+
+def _gathered(lines: Sequence[str]) -> list[str]:
+    """Say in one line, where the first of them stood, which tests were not found in the same time."""
+    found = {line: _NOT_FOUND.fullmatch(line) if line.startswith("no ") else None for line in lines}
+    tests: dict[str, list[str]] = {}
+    for match in filter(None, found.values()):
+        tests.setdefault(match[2], []).append(match[1])
+    said = {line: f"none on record within {match[2]} days: {', '.join(tests[match[2]])}" if match else line
+            for line, match in found.items()}  # fmt: skip
+    return list(dict.fromkeys(said.values()))
 
 
 @lru_cache(maxsize=4096)

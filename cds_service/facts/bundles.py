@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from cds_service.errors import RequestTooLarge
 from cds_service.facts import model
 from cds_service.facts.records import (
     Bundle,
@@ -34,6 +35,8 @@ KIND_OF = {
     "MedicationStatement": model.STATEMENTS,
     "Procedure": model.PROCEDURES,
 }
+# So many resources are answered in time (docs/operate.md, "Limits").
+MAX_RESOURCES = 20_000
 T = TypeVar("T")
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -83,11 +86,24 @@ class Value(msgspec.Struct):
 
 
 def open_values(prefetch: Mapping[str, Raw], shaped: object = None) -> dict[str, Value]:
-    """Read every prefetch value; ``shaped`` is the prefetch as it was decoded with the request, where it fitted."""
-    if not isinstance(shaped, Prefetch):
-        return {key: open_value(raw) for key, raw in prefetch.items()}
-    sent = {key: value for key in Prefetch.__struct_fields__ if (value := getattr(shaped, key)) is not msgspec.UNSET}
-    return {key: _open_shaped(value) for key, value in sent.items()}
+    """
+    Read every prefetch value; ``shaped`` is the prefetch as it was decoded with the request, where it fitted.
+
+    Raises RequestTooLarge where there are more resources than one call may hold.
+    """
+    if isinstance(shaped, Prefetch):
+        fields = Prefetch.__struct_fields__
+        sent = {key: value for key in fields if (value := getattr(shaped, key)) is not msgspec.UNSET}
+        opened = {key: _open_shaped(value) for key, value in sent.items()}
+    else:
+        opened = {key: open_value(raw) for key, raw in prefetch.items()}
+    if sum([len(value.found) + len(value.labs) + value.misfits for value in opened.values()]) > MAX_RESOURCES:
+        raise RequestTooLarge(
+            f"The prefetch holds more than {MAX_RESOURCES:,} resources.",
+            where="/prefetch",
+            remedy="Limit the prefetch with _count, or send newer results only.",
+        )
+    return opened
 
 
 def _open_shaped(value: Record | Bundle | LabBundle | None) -> Value:

@@ -15,6 +15,7 @@ import msgspec
 from cds_service.facts.dates import DAY
 from cds_service.facts.evidence import HOUR, NO, UNKNOWN, YES, Judgement, above, apart, below, within_days
 from cds_service.facts.model import LABS, Facts, Measurement
+from cds_service.facts.numbers import short
 from cds_service.facts.series import Lazy
 
 CORRECTED, PRODUCT = "corrected-calcium", "ca-p-product"
@@ -102,6 +103,16 @@ def _product(facts: Facts, window_hours: int) -> Sequence[Measurement]:
         )
         for result in facts.measurements.get("cap-product", ())
     )
+
+
+def products(facts: Facts, window_hours: int) -> Sequence[Measurement]:
+    """Return the product of every phosphate that has a calcium near it, newest first; rules look at three of them."""
+    newest = product(facts, window_hours)
+    if not newest or len(newest[0].parts) < 2:
+        return newest
+    calciums, window = corrected(facts), window_hours * HOUR
+    found = (_multiply(phosphate, calciums, window) for phosphate in facts.measurements.get("phosphate", ()))
+    return Lazy(one for one in found if one is not None)
 
 
 def _products(
@@ -193,7 +204,7 @@ def hypercalcemia(facts: Facts, *, calcium_above: Decimal, ionized_above: Decima
         return Judgement(YES, label, items=(ionized,))
     if total is None or by_total is NO:
         sure = by_ions is NO and facts.covers(LABS, within) and not (total is None and _vague(facts, ions, within))
-        what = f"albumin-corrected calcium {_said(total)}" if total else "no usable calcium in the time looked at"
+        what = f"{_called(total)} {_said(total)}" if total else "no usable calcium in the time looked at"
         items, missing = (total,) if total else (), () if sure else ("calcium",)
         return Judgement(NO if sure else UNKNOWN, f"hypercalcemia: {what}", items=items, missing=missing)
     calming = nearest(ions, total, IONIZED_WINDOW)
@@ -204,12 +215,18 @@ def hypercalcemia(facts: Facts, *, calcium_above: Decimal, ionized_above: Decima
             items=(calming, total),
         )
     missing = ("calcium",) if by_total is UNKNOWN else ()
-    label = f"hypercalcemia: albumin-corrected calcium {_said(total)} (limit {calcium_above} mg/dL)"
+    label = f"hypercalcemia: {_called(total)} {_said(total)} (limit {calcium_above} mg/dL)"
     return Judgement(by_total, label, items=(total,), missing=missing)
 
 
+def _called(total: Measurement) -> str:
+    """Name a total calcium: corrected only where it was, by us or by the laboratory."""
+    by_laboratory = any(part.analyte == "calcium-corrected" for part in total.parts)
+    return "corrected calcium" if by_laboratory or len(total.parts) > 1 else "calcium"
+
+
 def _said(result: Measurement) -> str:
-    return f"{result.comparator}{result.value.normalize():f} {UNITS[result.analyte]}, {result.when.day}"
+    return f"{result.comparator}{short(result.value)} {UNITS[result.analyte]}, {result.when.day}"
 
 
 def _vague(facts: Facts, ions: Sequence[Measurement], within: int) -> bool:

@@ -12,7 +12,9 @@ from cds_service.facts.dates import DAY, When, parse, span
 from cds_service.facts.model import Diagnosis, SetAside
 from cds_service.facts.records import Raw, Record, present
 from cds_service.facts.shared import Desk, codings_of
-from cds_service.terminology.meaning import Meaning, read_meaning
+from cds_service.terminology.codes import icd_key
+from cds_service.terminology.concepts import Match
+from cds_service.terminology.meaning import ICD, Meaning, read_meaning
 
 ACTIVE = frozenset({"active", "recurrence", "relapse"})
 NOT_A_DIAGNOSIS = frozenset({"unconfirmed", "provisional", "differential", "refuted", "entered-in-error"})
@@ -42,7 +44,7 @@ def read(record: Record, desk: Desk) -> list[Diagnosis | SetAside]:
         Diagnosis(
             match.concept,
             match.system,
-            match.code,
+            _recorded(match, meaning),
             match.how,
             meaning.display or label(match.concept),
             active,
@@ -52,6 +54,14 @@ def read(record: Record, desk: Desk) -> list[Diagnosis | SetAside]:
         )
         for match in meaning.matches
     ]
+
+
+def _recorded(match: Match, meaning: Meaning) -> str:
+    """Return the code as it was recorded: a block of ICD-10-CM is known by its first characters only."""
+    if match.system not in ICD:
+        return match.code
+    key = icd_key(match.code)
+    return next((code for of, code in meaning.seen if of == match.system and icd_key(code).startswith(key)), match.code)
 
 
 def _meaning(record: Record, desk: Desk) -> Meaning:

@@ -15,7 +15,9 @@ KIDNEY = ("met-eskd", "dialysis-status", "aki", "ktx", "ktx-fail", "ktx-proc", *
 # Names of KINDS are no concepts: they say that such data must be asked for.
 CALCIUM = ("calcium-total", "calcium-corrected", "albumin")
 MINERALS = (PATIENT, *CALCIUM, "calcium-ionized", "phosphate")
-LESIONS = ("les-strong", "les-ulcer", "les-pain", "les-nodule", "les-purpura")
+# An ulcer may be explained by the code that stands before that of its site.
+ULCER = ("les-ulcer", *(concept for pair in lesions.CAUSE_AND_SITE for concept in pair))
+LESIONS = ("les-strong", *ULCER, "les-pain", "les-nodule", "les-purpura")
 
 
 class DerivedFact(msgspec.Struct, frozen=True):
@@ -64,7 +66,7 @@ DERIVED = {
             ("calcium_above", "ionized_above", "within"),
         ),
         DerivedFact("ischemic-lesion", lesions.ischemic, ("les-strong",), ("within",)),
-        DerivedFact("ischemic-lesion-or-ulcer", lesions.ischemic_or_ulcer, ("les-strong", "les-ulcer"), ("within",)),
+        DerivedFact("ischemic-lesion-or-ulcer", lesions.ischemic_or_ulcer, ("les-strong", *ULCER), ("within",)),
         DerivedFact("calciphylaxis-lesion", lesions.suspicious, LESIONS, ("within",)),
         DerivedFact("explained-ulcer", lesions.explained_ulcer, ("les-explained",), ("within",)),
         DerivedFact("skin-lesion", lesions.to_review, (*LESIONS, "les-explained"), ("within",)),

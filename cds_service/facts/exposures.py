@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 
 from cds_service.facts.doses import daily
@@ -22,6 +21,8 @@ INJECTION = "injection"
 # The salts of this concept (gluconate, chloride, gluceptate) are given by vein; an order may leave the route out.
 ALWAYS_BY_VEIN = "ca-iv"
 WARFARIN = "warfarin"
+# Reasons to give warfarin that are none for calcinosis (KNOWLEDGE 5.1, CC-29).
+INDICATIONS = frozenset({"af", "vte", "mechvalve", "prosthetic-valve", "thrombophilia"})
 CALCINOSIS = frozenset({"calcinosis-cutis", "idi-scn", "idi-genital", "idi-tumoral", "idi-circ", "idi-univ"})
 
 
@@ -62,15 +63,21 @@ def _still(one: PastMedication, facts: Facts, within: int) -> Verdict:
 
 
 def low_dose_warfarin(facts: Facts, *, daily_at_most: Decimal) -> Judgement:
-    """Judge whether warfarin is ordered or taken whose daily dose is low, or not stated (CC-29)."""
+    """
+    Judge whether warfarin is ordered or taken whose daily dose is low, or not stated (CC-29).
+
+    Not where its own order names another reason: atrial fibrillation, thrombosis, a heart valve, thrombophilia.
+    """
     label = f"warfarin of at most {daily_at_most.normalize():f} mg a day, or of a dose not stated"
     found = [one for one in _warfarin(facts) if _is_low(one, daily_at_most)]
-    if not found and any(True for _ in _warfarin(facts)):
-        return absence(f"{label}: the dose is higher")
+    if not found and _warfarin(facts):
+        return absence(f"{label}: the dose is higher, or it is ordered for another reason")
     return presence(facts, label, found, MEDICATIONS, STATEMENTS)
 
 
 def _is_low(one: Item, limit: Decimal) -> bool:
+    if not INDICATIONS.isdisjoint(getattr(one, "reasons", ())):
+        return False
     dose = dose_of(one)
     return dose is None or dose[1] not in ("mg", "mg/d") or dose[0] <= limit
 
@@ -83,11 +90,12 @@ def dose_of(one: Item) -> tuple[Decimal, str] | None:
 def warfarin_for_calcinosis(facts: Facts) -> Judgement:
     """Judge whether warfarin is ordered or taken for calcinosis, by the reason that the order gives (CC-29)."""
     found = [one for one in _warfarin(facts) if not CALCINOSIS.isdisjoint(getattr(one, "reasons", ()))]
-    if not found and any(True for _ in _warfarin(facts)):
+    if not found and _warfarin(facts):
         return absence("warfarin for calcinosis: no such reason is given")
     return presence(facts, "warfarin for calcinosis", found, MEDICATIONS, STATEMENTS)
 
 
-def _warfarin(facts: Facts) -> Iterable[Item]:
-    yield from (one for one in facts.orders if one.selected and one.concept == WARFARIN)
-    yield from facts.medications.get(WARFARIN, ())
+def _warfarin(facts: Facts) -> tuple[Item, ...]:
+    """Return the warfarin that is being ordered, else what is taken: an order is judged by what it says itself."""
+    ordered = tuple(one for one in facts.orders if one.selected and one.concept == WARFARIN)
+    return ordered or tuple(facts.medications.get(WARFARIN, ()))

@@ -312,7 +312,7 @@ def _facts(pile: _Pile, desk: Desk, states: dict[str, State], horizons: dict[str
             for name, labs in pile.labs.items()
             if not desk.analytes[name].qualitative
         },
-        diagnoses=_sorted(pile.facts.get(Diagnosis, {})),
+        diagnoses=_sorted(_beside(pile.facts.get(Diagnosis, {}), desk.reader.terminology.only_with)),
         medications=_sorted(pile.facts.get(Medication, {})),
         procedures=_sorted(pile.facts.get(Procedure, {})),
         unusable=tuple(pile.aside),
@@ -329,6 +329,16 @@ def _facts(pile: _Pile, desk: Desk, states: dict[str, State], horizons: dict[str
         orders=pile.orders,
         about_orders=about_orders,
     )
+
+
+def _beside(found: dict[str, list[Any]], only_with: dict[str, tuple[str, ...]]) -> dict[str, list[Any]]:
+    """Leave out what names a setting only, and is no disease without another one (Down syndrome without calcinosis)."""
+
+    def counts(name: str) -> bool:
+        beside = only_with.get(name)
+        return beside is None or any(one.active for other in beside for one in found.get(other, ()))
+
+    return found if found.keys().isdisjoint(only_with) else {name: found[name] for name in found if counts(name)}
 
 
 def _sorted(facts: dict[str, list[Any]]) -> dict[str, tuple[Any, ...]]:

@@ -21,7 +21,19 @@ from cds_service.facts.evidence import (
     turned,
     within_days,
 )
-from cds_service.facts.model import CONDITIONS, LABS, PROCEDURES, Answer, Diagnosis, Facts, Medication, Procedure
+from cds_service.facts.model import (
+    CONDITIONS,
+    LABS,
+    PROCEDURES,
+    Answer,
+    Diagnosis,
+    Draft,
+    Facts,
+    Measurement,
+    Medication,
+    Procedure,
+)
+from cds_service.facts.numbers import short
 from cds_service.facts.series import recent
 from cds_service.protocol.prefetch import State
 
@@ -76,16 +88,27 @@ _STATES = {
 
 
 def describe(item: Item) -> str:
-    """Say what was found, with its code and its day."""
+    """Say what was found, with its code and its day; whoever asks says of which test a result is."""
     if isinstance(item, Diagnosis | Procedure | Medication):
-        since = "since " if isinstance(item, Diagnosis) else ""
-        day = f", {since}{item.when.day}" if item.when else ", undated"
         how = " by name only" if item.how == "name" else f" {item.system} {item.code}"
-        return f"{item.display or item.concept} ({how.strip()}){day}"
+        return f"{item.display or item.concept} ({how.strip()}), {_day(item)}"
     if isinstance(item, Answer):
         how = " (test known by its name only)" if item.how == "name" else ""
-        return f"{item.concept} {item.said}{how}, {item.when.day}"
-    return f"{item.analyte} {item.comparator}{item.reported} {item.unit}, {item.when.day}"
+        return f"{item.said}{how}, {item.when.day}"
+    return f"{reported(item)}, {item.when.day}"
+
+
+def _day(item: Diagnosis | Procedure | Medication) -> str:
+    if isinstance(item, Draft):
+        return "ordered now"
+    since = "since " if isinstance(item, Diagnosis) else ""
+    return f"{since}{item.when.day}" if item.when else "no date"
+
+
+def reported(result: Measurement) -> str:
+    """Say a result as the laboratory reported it, and of a computed one two decimals (comparisons never use them)."""
+    number = short(result.reported) if result.parts else f"{result.reported:f}"
+    return f"{result.comparator}{number} {result.unit}".strip()
 
 
 def failure(facts: Facts) -> Judgement:
@@ -181,7 +204,7 @@ def _graft_function(facts: Facts) -> Judgement:
         verdict = above(results[0], GRAFT_WORKS_FROM, or_equal=True)
         return Judgement(
             verdict,
-            f"graft function: eGFR {results[0].value}, {results[0].when.day}",
+            f"graft function: eGFR {describe(results[0])}",
             items=(results[0],),
             missing=("egfr",) if verdict is UNKNOWN else (),
         )
@@ -223,7 +246,7 @@ def _low_egfr(facts: Facts, limit: Decimal) -> Judgement:
         verdict = below(results[0], limit)
         return Judgement(
             verdict,
-            lambda: f"newest eGFR {results[0].comparator}{results[0].value} (limit {limit}), {results[0].when.day}",
+            lambda: f"newest eGFR below {limit}: {describe(results[0])}",
             items=(results[0],),
             missing=("egfr",) if verdict is UNKNOWN else (),
         )

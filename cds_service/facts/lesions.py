@@ -7,11 +7,13 @@ themselves; nodules and purpura are so when the skin hurts; an explained ulcer, 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache, wraps
 from typing import Protocol
 
 from cds_service.facts import observed
-from cds_service.facts.evidence import UNKNOWN, YES, Judgement, Verdict, every, some, within_days
+from cds_service.facts.dates import When
+from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, Verdict, every, some, within_days
 from cds_service.facts.kidney import absence, active, describe
 from cds_service.facts.model import CONDITIONS, Diagnosis, Facts, Person
 from cds_service.protocol.prefetch import State
@@ -19,7 +21,18 @@ from cds_service.protocol.prefetch import State
 # KNOWLEDGE 2.3: a diagnosis of one encounter that is older than this is no lesion of today.
 ENCOUNTER_DAYS = 90
 CONCEPTS = observed.LESIONS
+# ICD-10-CM gives an ulcer that another disease causes two codes, that of the disease and that of the site ("use
+# additional code to identify site of ulcer" at E11.621, L97.4 and L97.5; April 2026). The second is no second ulcer.
+CAUSE_AND_SITE = (
+    ("les-explained-foot", "les-ulcer-foot"),
+    ("les-explained-site", "les-ulcer-site"),
+    ("les-explained-leg", "les-ulcer-leg"),
+)
 _NO_LESIONS = Facts(now=0, person=Person(), states={CONDITIONS: State.EMPTY})
+
+
+# When something was recorded, with its code.
+Recorded = tuple[When | None, str]
 
 
 class Judge(Protocol):
@@ -43,10 +56,13 @@ def _none_for_most(judge: Judge) -> Judge:
     return judged
 
 
-def of_class(facts: Facts, label: str, concept: str, within: int) -> Judgement:
-    """Judge whether an active lesion of one class began or was recorded within so many days."""
+def of_class(
+    facts: Facts, label: str, concept: str, within: int, besides: Collection[Recorded] = frozenset()
+) -> Judgement:
+    """Judge whether an active lesion of one class began or was recorded within so many days; not ``besides``."""
     lesions = (*active(facts, concept), *observed.lesions(facts, concept))
-    recent = [(lesion, _recent(lesion, facts, within)) for lesion in lesions]
+    counting = [one for one in lesions if (one.when, one.code) not in besides]
+    recent = [(lesion, _recent(lesion, facts, within)) for lesion in counting]
     sure = tuple(lesion for lesion, verdict in recent if verdict is YES)
     if sure:
         return Judgement(YES, lambda: f"{label}: {describe(sure[0])}", items=sure[:3])
@@ -59,6 +75,23 @@ def of_class(facts: Facts, label: str, concept: str, within: int) -> Judgement:
     if not facts.state(CONDITIONS).conclusive:
         return Judgement(UNKNOWN, f"{label}: conditions are not known", missing=(CONDITIONS,))
     return absence(f"{label}: none recorded within {within} days")
+
+
+def unexplained_ulcer(facts: Facts, within: int) -> Judgement:
+    """Judge whether there is an ulcer that no other disease explains."""
+    judged = of_class(facts, "skin ulcer", "les-ulcer", within, _sites_of_explained(facts))
+    if judged.verdict is NO and of_class(facts, "skin ulcer", "les-ulcer", within).verdict is YES:
+        return absence("skin ulcer: only the site of an ulcer with another explanation")
+    return judged
+
+
+def _sites_of_explained(facts: Facts) -> set[Recorded]:
+    """Return the ulcers that were recorded on the day of an explained one, and only tell its site."""
+    found: set[Recorded] = set()
+    for cause, site in CAUSE_AND_SITE:
+        days = {one.when.first for one in active(facts, cause) if one.when}
+        found |= {(one.when, one.code) for one in active(facts, site) if one.when and one.when.first in days}
+    return found
 
 
 def _recent(lesion: Diagnosis, facts: Facts, within: int) -> Verdict:
@@ -78,7 +111,7 @@ def suspicious(facts: Facts, *, within: int) -> Judgement:
         "lesion that suggests calciphylaxis",
         (
             ischemic(facts, within=within),
-            of_class(facts, "skin ulcer", "les-ulcer", within),
+            unexplained_ulcer(facts, within),
             every(
                 "painful nodules or purpura",
                 (
@@ -99,9 +132,7 @@ def suspicious(facts: Facts, *, within: int) -> Judgement:
 @_none_for_most
 def ischemic_or_ulcer(facts: Facts, *, within: int) -> Judgement:
     """Judge whether there is a lesion of class S or an ulcer without another explanation."""
-    return some(
-        "ischemic lesion or ulcer", (ischemic(facts, within=within), of_class(facts, "skin ulcer", "les-ulcer", within))
-    )
+    return some("ischemic lesion or ulcer", (ischemic(facts, within=within), unexplained_ulcer(facts, within)))
 
 
 @_none_for_most

@@ -93,7 +93,13 @@ def _normal(facts: Facts, within: int, calcium_above: Decimal, phosphate_above: 
         label = f"calcium and phosphate normal: no usable {' and no usable '.join(absent)} within {within} days"
         return Judgement(NO, label, high)
     items = tuple(one for one in results if one is not None)
-    return Judgement(YES, lambda: f"calcium and phosphate not high: {', '.join(map(describe, items))}", items=items)
+    return Judgement(YES, lambda: f"calcium and phosphate not high: {' and '.join(map(_named, items))}", items=items)
+
+
+def _named(result: Measurement) -> str:
+    """Say a result with the name of its test."""
+    names = {calcium.CORRECTED: "calcium", "calcium-ionized": "ionized calcium"}
+    return f"{names.get(result.analyte, result.analyte)} {describe(result)}"
 
 
 def _both(facts: Facts, within: int, calcium_above: Decimal, phosphate_above: Decimal) -> tuple[Judgement, Judgement]:

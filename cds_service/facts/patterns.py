@@ -27,6 +27,7 @@ from cds_service.facts.minerals import IONIZED_ABOVE
 from cds_service.facts.model import LABS, Facts, Measurement
 from cds_service.facts.newest import Check, compared, newest
 
+_CALLED = {"egfr": "eGFR", "alp": "ALP"}
 # KNOWLEDGE 2 (alp): children reach 500 U/L without disease of bone or liver.
 ALP_OF_CHILDREN = Decimal(500)
 _DAY_HOURS = 24
@@ -152,7 +153,7 @@ def _beside(facts: Facts, name: str, others: Sequence[Measurement], window: floa
     """Judge the result of a test nearest to the first of others, if it lies within the window of each of them."""
     results = facts.measurements.get(name, ())
     near = [one for one in results if all(apart(one.when, other.when) <= window for other in others)]
-    label = f"{name} at that time"
+    label = f"{_CALLED.get(name, name)} at about the same time"
     if not near:
         if facts.state(LABS).conclusive:
             return absence(f"{label}: no usable result")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 import msgspec
 
 from cds_service.facts import derived
 from cds_service.facts.derived import COMPUTED
 from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, Verdict, above, below, within_days
-from cds_service.facts.kidney import absence
+from cds_service.facts.kidney import absence, reported
 from cds_service.facts.model import LABS, Answer, Facts, Measurement, SetAside
+from cds_service.facts.numbers import short
 from cds_service.facts.observations import UNUSABLE_NUMBER, words_for
 from cds_service.facts.series import recent
 from cds_service.rules.model import Clause, Values, kept
@@ -148,7 +149,8 @@ def _judge(facts: Facts, asked: _Asked, results: Sequence[Measurement]) -> Judge
     if (verdict is NO or asked.needs_all) and not _all_known(facts, asked):
         more, verdict = ", but more results exist than were sent", UNKNOWN
     missing = (asked.name,) if verdict is UNKNOWN else ()
-    return Judgement(verdict, lambda: f"{asked.wording}: {show(chosen)}{more}", items=(chosen,), missing=missing)
+    said = lambda: f"{asked.wording}: {show(chosen, asked.unit)}{more}"  # noqa: E731
+    return Judgement(verdict, said, items=(chosen,), missing=missing)
 
 
 def _all_known(facts: Facts, asked: _Asked) -> bool:
@@ -182,19 +184,12 @@ def compare(result: Measurement, key: str, limit: Decimal) -> Verdict:
     return below(result, limit, or_equal=key == "at_most")
 
 
-def show(result: Measurement | Answer) -> str:
-    """Show a result as it was reported, with its day; a computed one with two decimals (comparisons never use them)."""
+def show(result: Measurement | Answer, unit: str = "") -> str:
+    """Show a result as it was reported, with its day; in the unit of its limit too, where that is another."""
     if isinstance(result, Answer):
         return f"{result.said}, {result.when.day}"
-    value = (
-        result.reported.quantize(_HUNDREDTH, ROUND_HALF_UP).normalize()
-        if len(result.parts) > 1 or result.analyte in COMPUTED
-        else result.reported
-    )
-    return f"{result.comparator}{value:f} {result.unit}, {result.when.day}"
-
-
-_HUNDREDTH = Decimal("0.01")
+    in_ours = f" ({result.comparator}{short(result.value)} {unit})"
+    return f"{reported(result)}{in_ours if unit and result.value != result.reported else ''}, {result.when.day}"
 
 
 def _none_usable(facts: Facts, label: str, name: str, results: Sequence[Measurement], days: int | None) -> Judgement:

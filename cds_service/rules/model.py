@@ -123,7 +123,8 @@ class CardText(msgspec.Struct, frozen=True):
     What the card of a rule says and offers; ``summary`` holds wordings, the first that can be filled is used.
 
     ``repeat`` are tests to do again although they are fresh; ``fresh_within`` names the threshold (days) after which
-    this card calls a result stale, if its test does not do so earlier.
+    this card calls a result stale, if its test does not do so earlier. ``remove_draft`` does not hold for the orders
+    that ``keep_draft_when`` rests on: what an emergency asks for is not offered to be taken away.
     """
 
     indicator: str
@@ -139,6 +140,7 @@ class CardText(msgspec.Struct, frozen=True):
     override_reasons: tuple[str, ...] = ()
     quiet: Quiet = Quiet()
     remove_draft: bool = False
+    keep_draft_when: Clause | None = None
     alternatives: tuple[str, ...] = ()
     show_subtype: bool = False
     repeat: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from cds_service.facts import subtype
 from cds_service.facts.derived import COMPUTED
 from cds_service.rules import ordering, placeholders, quieting
 from cds_service.rules.compiler import compile_clause
-from cds_service.rules.model import DEFAULT_HOOKS, CardText, Citation, Dated, Escalation, Rule, Threshold, Value
+from cds_service.rules.model import DEFAULT_HOOKS, CardText, Citation, Clause, Dated, Escalation, Rule, Threshold, Value
 from cds_service.rules.scope import Scope, meant
 from cds_service.schemas import strict_yaml
 from cds_service.schemas.strict_yaml import Mapping
@@ -244,9 +244,16 @@ def _card(entry: Mapping, scope: Scope) -> CardText:
         repeat=_names(entry, "repeat"),
         fresh_within=scope.threshold(entry, "fresh_within", "days") if "fresh_within" in entry else "",
         remove_draft=bool(entry.get("remove_draft")),
+        keep_draft_when=_keeping(entry, scope),
         alternatives=_names(entry, "alternatives"),
         show_subtype=bool(entry.get("show_subtype")),
     )
+
+
+def _keeping(entry: Mapping, scope: Scope) -> Clause | None:
+    """Compile when a draft order is not to be taken away."""
+    clause = entry.get("keep_draft_when")
+    return None if clause is None else compile_clause(clause, scope, entry.lines["keep_draft_when"])
 
 
 def _wordings(entry: Mapping) -> tuple[str, ...]:

@@ -22,7 +22,11 @@ from cds_service.terminology.units import Analyte, UnitTable, factor
 
 
 class Terminology(msgspec.Struct):
-    """Every concept, code, unit and order that rules may name."""
+    """
+    Every concept, code, unit and order that rules may name.
+
+    ``only_with`` are diagnoses whose codes name a setting: each counts only beside one of those named here.
+    """
 
     systems: CodeSystems
     units: UnitTable
@@ -35,6 +39,7 @@ class Terminology(msgspec.Struct):
     indexes: dict[str, Index]
     codes: dict[str, tuple[tuple[str, str], ...]]
     additions: tuple[Addition, ...] = ()
+    only_with: dict[str, tuple[str, ...]] = {}
 
     def queried(self, name: str, system: str) -> list[str]:
         """Return the codes to search a record for: those of one system, and whatever a site added, escaped."""
@@ -85,6 +90,7 @@ class _Reader:
         self.groups: dict[str, tuple[str, ...]] = {}
         self.group_names: dict[str, str] = {}
         self.codes: dict[str, list[tuple[str, str]]] = {}
+        self.only_with: dict[str, str] = {}
         self.indexes = {
             kind: Index({}, {}, {}, unless={}) for kind in ("measurement", "diagnosis", "procedure", "medication")
         }
@@ -111,6 +117,7 @@ class _Reader:
             self.analytes[identifier] = _analyte(identifier, entry, where)
         else:
             self.concepts[identifier] = _concept(kind, identifier, entry)
+            self.only_with |= {identifier: entry["only_with"]} if "only_with" in entry else {}
         self._add_codes(self.indexes[kind], identifier, entry)
 
     def _add_codes(self, index: Index, identifier: str, entry: Mapping[str, Any]) -> None:
@@ -174,6 +181,7 @@ class _Reader:
             override_reasons=_reasons(self.document("override-reasons")),
             indexes=self.indexes,
             codes={name: tuple(codes) for name, codes in self.codes.items()},
+            only_with={name: self.groups.get(other, (other,)) for name, other in self.only_with.items()},
         )
 
 
@@ -231,6 +239,7 @@ def _orders(document: Mapping[str, Any]) -> dict[str, Order]:
             not_while=tuple(entry.get("not_while") or ()),
             stands_for=tuple(entry.get("stands_for") or ()),
             seen_as=tuple(entry.get("seen_as") or ()),
+            instead_of=tuple(entry.get("instead_of") or ()),
         )
         for identifier, entry in document["concepts"].items()
     }

@@ -60,7 +60,8 @@ class Order(msgspec.Struct, frozen=True):
 
     ``step`` is its place in a workup, ``plan`` what the plan says of it instead of its name, ``caution`` what it adds
     where calciphylaxis is possible. It is not suggested while the patient takes one of ``not_while``; a panel that
-    ``stands_for`` tests is known when they are, a consult that is ``seen_as`` a note or procedure took place.
+    ``stands_for`` tests is known when they are, a consult that is ``seen_as`` a note or procedure took place. A safer
+    medication is offered ``instead_of`` these only.
     """
 
     id: str
@@ -77,6 +78,7 @@ class Order(msgspec.Struct, frozen=True):
     not_while: tuple[str, ...] = ()
     stands_for: tuple[str, ...] = ()
     seen_as: tuple[str, ...] = ()
+    instead_of: tuple[str, ...] = ()
 
 
 class OverrideReason(msgspec.Struct, frozen=True):

@@ -13,7 +13,14 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import msgspec
 
-_SQUARES = ("mg2/dL2", "mg²/dL²"), ("mmol2/L2", "mmol²/L²")
+# How units are written here and in records, and how a clinician reads them.
+_READ = (
+    ("mg2/dL2", "mg²/dL²"),
+    ("mmol2/L2", "mmol²/L²"),
+    ("{1.73_m2}", "1.73 m²"),
+    ("1.73m2", "1.73 m²"),
+    ("1.73 m2", "1.73 m²"),
+)
 _ANNOTATION = re.compile(r"\{[^{}]*\}")
 
 
@@ -65,8 +72,8 @@ class Analyte(msgspec.Struct, frozen=True):
 
 
 def spelled(text: str) -> str:
-    """Write the units of a text as clinicians read them: mg²/dL² for mg2/dL2."""
-    for written, read in _SQUARES:
+    """Write the units of a text as clinicians read them: mg²/dL² for mg2/dL2, mL/min/1.73 m² for what UCUM writes."""
+    for written, read in _READ:
         text = text.replace(written, read)
     return text
 

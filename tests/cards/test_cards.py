@@ -217,8 +217,8 @@ def test_an_incomplete_list_is_said_on_the_card(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("name", "called"),
     [
-        ("warfarin sodium 5 MG Oral Tablet [Coumadin]", "warfarin"),
-        ("Jantoven 5 MG (warfarin sodium) Oral Tablet", "warfarin"),
+        ("warfarin sodium 5 MG Oral Tablet [Coumadin]", "Warfarin"),
+        ("Jantoven 5 MG (warfarin sodium) Oral Tablet", "Warfarin"),
         ("Warfarin 5 mg", "Warfarin 5 mg"),
         ("Antivitamin-K-Präparat 5 mg Filmtabletten, 98 Stück", "Antivitamin-K-Präparat"),
     ],

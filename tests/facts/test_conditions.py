@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cds_service.facts import Diagnosis, Facts
+from cds_service.facts.evidence import YES
 from tests.build import (
     ENCOUNTER_DIAGNOSIS,
     ESKD,
@@ -22,6 +23,7 @@ from tests.build import (
     verification,
 )
 from tests.conftest import TakeIn
+from tests.rules.bedside import judge
 
 
 def failure(found: Facts) -> list[Diagnosis]:
@@ -217,3 +219,23 @@ def test_an_ulcer_is_named_as_the_record_names_it_whatever_its_site(facts: TakeI
 
     assert {"les-ulcer", "les-digital-ulcer"} == set(found)
     assert {"Skin ulcer"} == {item.display for items in found.values() for item in items}
+
+
+@pytest.mark.parametrize(
+    ("beside", "counts"),
+    [
+        ("", False),
+        ("met-eskd", False),
+        ("calcinosis-cutis", True),
+        ("idi-scn", True),
+        ("{concept: calcinosis-cutis, clinical: resolved}", False),
+        ("{concept: calcinosis-cutis, verification: refuted}", False),
+    ],
+)
+def test_down_syndrome_is_milia_like_calcinosis_only_beside_calcinosis(beside: str, counts: bool) -> None:
+    """
+    KNOWLEDGE 1.11: its codes name the setting, not the disease (``only_with`` in concepts/diagnoses.yaml).
+    """
+    others = f", {beside}" if beside else ""
+
+    assert counts is (judge("has: idi-milia", f"diagnoses: [idi-milia{others}]").verdict is YES)

@@ -22,6 +22,8 @@ from tests.rules.bedside import judge
 PARENTERAL = "is: recent-parenteral-exposure\nwithin: days"
 LOW = "is: low-dose-or-unknown-warfarin\ndaily_at_most: low_dose"
 FOR_CALCINOSIS = "is: warfarin-for-calcinosis"
+# Reasons for warfarin that are none for calcinosis (KNOWLEDGE 5.1, CC-29).
+INDICATIONS = ("af", "vte", "mechvalve", "prosthetic-valve", "thrombophilia")
 BY_VEIN = "route: intravenous"
 
 
@@ -130,6 +132,28 @@ def test_warfarin_of_a_low_dose_or_of_one_not_stated(dose: str, verdict: str) ->
         (LOW, "", "no"),
         (LOW, "not_loaded: [medications]", "unknown"),
         (LOW, "medications: [{atc: B01AA04}]", "no"),
+        *((LOW, f"medications: [{{concept: warfarin, reason: {reason}}}]", "no") for reason in INDICATIONS),
+        *((LOW, f"orders: [{{concept: warfarin, reason: {reason}}}]", "no") for reason in INDICATIONS),
+        (LOW, "medications: [{concept: warfarin, reason: calcinosis-cutis}]", "yes"),
+        (LOW, "medications: [{concept: warfarin, reason: met-eskd}]", "yes"),
+        (LOW, "medications: [{concept: warfarin, reason: af}, {concept: warfarin, dose: 1 mg daily}]", "yes"),
+        # Where warfarin is being ordered, that order is asked, and not what is taken.
+        (
+            LOW,
+            "medications: [{concept: warfarin, dose: 1 mg daily}]\norders: [{concept: warfarin, dose: 5 mg daily}]",
+            "no",
+        ),
+        (
+            LOW,
+            "medications: [{concept: warfarin, dose: 5 mg daily}]\norders: [{concept: warfarin, dose: 1 mg daily}]",
+            "yes",
+        ),
+        (LOW, "medications: [{concept: warfarin, dose: 1 mg daily}]\norders: [nephrology]", "yes"),
+        (
+            FOR_CALCINOSIS,
+            "medications: [{concept: warfarin, reason: calcinosis-cutis}]\norders: [{concept: warfarin, reason: af}]",
+            "no",
+        ),
         (FOR_CALCINOSIS, "medications: [{concept: warfarin, reason: calcinosis-cutis}]", "yes"),
         (FOR_CALCINOSIS, "medications: [{concept: warfarin, reason: af}]", "no"),
         (FOR_CALCINOSIS, "medications: [warfarin]", "no"),

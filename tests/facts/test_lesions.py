@@ -85,6 +85,64 @@ def test_explained_ulcers_are_known_by_icd_10_cm_block(facts: TakeIn, code: str)
     assert (NO, YES) == verdicts(facts(lesion(code, system=ICD10CM)))[:2]
 
 
+@pytest.mark.parametrize(
+    ("cause", "site", "suspicious"),
+    [
+        ("E11.621", "L97.419", NO),
+        ("E10.621", "L97.522", NO),
+        ("E11.621", "L97.229", YES),
+        ("E11.621", "L98.499", YES),
+        ("E11.622", "L97.229", NO),
+        ("E13.622", "L98.411", NO),
+        ("I83.019", "L97.919", NO),
+        ("I83.019", "L98.499", YES),
+        ("I87.312", "L97.929", NO),
+        ("I70.233", "L97.311", NO),
+        ("I70.25", "L97.311", YES),
+        ("L89.154", "L97.419", YES),
+        ("E11.621", "L98.A11", YES),
+        ("E11.621", "I96", YES),
+    ],
+)
+def test_the_code_that_tells_the_site_of_an_explained_ulcer_is_no_second_ulcer(
+    facts: TakeIn, cause: str, site: str, suspicious: Verdict
+) -> None:
+    """
+    ICD-10-CM, April 2026: a diabetic foot ulcer is E11.621 and then L97.4- or L97.5-; a calf ulcer is none of it.
+    """
+    known = facts(lesion(cause, system=ICD10CM), lesion(site, system=ICD10CM))
+
+    assert (suspicious, YES, YES) == verdicts(known)
+    assert suspicious is lesions.ischemic_or_ulcer(known, within=90).verdict
+
+
+@pytest.mark.parametrize(
+    ("cause", "site", "suspicious"),
+    [
+        ({"days": 3}, {"days": 3}, NO),
+        ({"days": 3}, {"days": 2}, YES),
+        ({"days": 3}, {"days": 3, "clinicalStatus": LEFT_OUT}, NO),
+        ({"days": 3, "recordedDate": LEFT_OUT}, {"days": 3}, YES),
+        ({"days": 3, "recordedDate": LEFT_OUT}, {"days": 3, "recordedDate": LEFT_OUT}, UNKNOWN),
+        ({"days": 3, "verificationStatus": verification("refuted")}, {"days": 3}, YES),
+    ],
+    ids=str,
+)
+def test_cause_and_site_of_one_ulcer_are_recorded_on_one_day(
+    facts: TakeIn, cause: Resource, site: Resource, suspicious: Verdict
+) -> None:
+    known = facts(lesion("E11.621", system=ICD10CM, **cause), lesion("L97.419", system=ICD10CM, **site))
+
+    assert suspicious is verdicts(known)[0]
+
+
+def test_an_ulcer_of_another_day_counts_beside_one_that_is_explained(facts: TakeIn) -> None:
+    explained = (lesion("E11.621", system=ICD10CM), lesion("L97.419", system=ICD10CM))
+
+    assert YES is verdicts(facts(*explained, lesion("L97.419", 20, system=ICD10CM)))[0]
+    assert YES is verdicts(facts(*explained, lesion(ULCER)))[0]
+
+
 @pytest.mark.parametrize(("days", "verdict"), [(0, YES), (90, YES), (91, NO), (400, NO)])
 def test_a_lesion_counts_for_as_long_as_the_rule_says(facts: TakeIn, days: int, verdict: Verdict) -> None:
     assert verdict is verdicts(facts(lesion(NECROSIS, days)))[0]

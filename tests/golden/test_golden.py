@@ -60,7 +60,9 @@ def test_what_make_fixtures_writes_is_committed() -> None:
 
 def test_no_request_or_answer_is_left_over() -> None:
     expected = {name for name in everything() if not name.startswith("population")}
-    found = {path.relative_to(calls.FIXTURES).as_posix() for path in [*REQUESTS.glob("*/*"), *RESPONSES.glob("*/*")]}
+    clients = (calls.FIXTURES / "clients").glob("*/*/*")
+    paths = [*REQUESTS.glob("*/*"), *RESPONSES.glob("*/*"), *clients]
+    found = {path.relative_to(calls.FIXTURES).as_posix() for path in paths}
 
     assert expected == found
 

@@ -213,7 +213,7 @@ def test_every_word_is_tried_with_yes_and_no(word: str) -> None:
 def test_a_trail_names_value_unit_and_day() -> None:
     told = judge("latest: phosphate\nabove: limit", "labs: {phosphate: {9 days ago: 2.3 mmol/L}}")
 
-    assert "✓ latest Phosphate above 5.5 mg/dL: 2.3 mmol/L, 2026-02-20" == next(told.lines())
+    assert "✓ latest Phosphate above 5.5 mg/dL: 2.3 mmol/L (7.12 mg/dL), 2026-02-20" == next(told.lines())
 
 
 def test_a_calcium_without_albumin_is_shown_in_the_unit_it_was_reported_in() -> None:
