@@ -1,7 +1,7 @@
 # Every target makes its own environment when it is not there.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv run test lint bench fixtures docs lock clean
+.PHONY: help venv peers run test lint bench fixtures docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,16 +11,19 @@ BIN := .venv/bin
 sum = $(firstword $(shell { $(PYTHON) -V; cat $(1); } 2>&1 | cksum))
 DEPENDENCIES := .venv/.dependencies-$(call sum,requirements-dev.lock)
 PROJECT := .venv/.project-$(call sum,requirements-dev.lock pyproject.toml cds_service/__init__.py)
+PEERS := .venv/peers/.installed-$(call sum,requirements-dev.lock requirements-peers.lock)
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 venv: $(PROJECT)  ## .venv with everything pinned; quick when nothing changed
 
+peers: $(PEERS)  ## .venv/peers with what asks for older versions than ours (interop tests)
+
 run: venv  ## the service with its sandbox page, on this machine only
 	@exec $(BIN)/cds-service demo
 
-test: lint  ## lint, then every test
+test: lint peers  ## lint, then every test
 	$(BIN)/pytest -n 2
 
 # The compose schema and hadolint need no container engine, so they run everywhere.
@@ -38,8 +41,9 @@ bench: venv  ## what a call costs, against a bare Flask that only reads the same
 fixtures: venv  ## write fixtures/requests and the golden fixtures/responses anew; read the diff before you commit it
 	$(BIN)/python -m tests.fixtures
 
-docs: venv  ## docs/rules.md anew from the rules; a test holds that it is what they say
+docs: venv  ## what is generated in docs/ anew; tests hold that it is what the rules and services say
 	$(BIN)/cds-service rules --markdown docs/rules.md
+	$(BIN)/cds-service collection docs
 
 # Why no uv.lock: it records the address of the registry that was asked, which is each site's own business.
 # These files hold versions and hashes only, for every platform and Python that pyproject.toml allows (--universal).
@@ -50,8 +54,9 @@ UV ?= $(BIN)/uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --exclude-newer '7 days' \
 	--no-header $(UPGRADE)
 lock: $(if $(filter $(BIN)/%,$(UV)),venv)  ## requirements*.lock from pyproject.toml
-	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) pyproject.toml --extra postgres -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
+	$(COMPILE) --group peers -o requirements-peers.lock
 	$(COMPILE) pyproject.toml --group dev -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 
 clean:  ## everything that can be made again
@@ -69,4 +74,9 @@ $(DEPENDENCIES):
 $(PROJECT): $(DEPENDENCIES)
 	@rm -f .venv/.project-*
 	$(BIN)/pip install -qq --no-index --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(PEERS): $(DEPENDENCIES)
+	$(PYTHON) -m venv --clear .venv/peers
+	.venv/peers/bin/pip install -qq --require-hashes --only-binary=:all: -r requirements-peers.lock
 	@touch $@

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +26,7 @@ Asked = tuple[tuple[Rule, Values], ...]
 _EPOCH = date(1970, 1, 1).toordinal()
 DECEASED = "the patient is recorded as deceased"
 OFF = "switched off by the hospital"
+NOTHING_OFF: Mapping[str, str] = MappingProxyType({})
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -46,24 +47,25 @@ class Decision(msgspec.Struct, frozen=True):
         return [outcome for outcome in self.outcomes if outcome.verdict is UNKNOWN]
 
 
-def decide(facts: Facts, book: RuleBook, service: ServiceRules, off: Collection[str] = ()) -> Decision:
+def decide(facts: Facts, book: RuleBook, service: ServiceRules, off: Mapping[str, str] = NOTHING_OFF) -> Decision:
     """
     Ask every rule of a service. One rule that fails never silences another.
 
-    Rules that are ``off`` are not asked, and named as not evaluated: their silence must not look like safety.
+    Rules that are ``off`` are not asked, and named as not evaluated, with the reason that ``off`` gives: their silence
+    must not look like safety.
     """
     if facts.person.deceased:
         return Decision(facts, tuple(_not_for_the_dead(book, service, facts)))
     _, active, pilot = _in_force(book, service, day_of(facts))
     return Decision(
         facts,
-        tuple([evaluate(rule, facts, values) if rule.id not in off else _off(rule, values) for rule, values in active]),
+        tuple([evaluate(rule, facts, values) if rule.id not in off else _off(rule, values, off[rule.id]) for rule, values in active]),
         tuple([evaluate(rule, facts, values) for rule, values in pilot if rule.id not in off]),
     )
 
 
-def _off(rule: Rule, values: Values) -> Outcome:
-    return Outcome(rule, Judgement(UNKNOWN, OFF, missing=(OFF,)), values)
+def _off(rule: Rule, values: Values, why: str) -> Outcome:
+    return Outcome(rule, Judgement(UNKNOWN, why, missing=(why,)), values)
 
 
 def stopped(service: ServiceRules) -> Response:

@@ -5,9 +5,11 @@ CdsError
 ├── RequestError            the caller's message cannot be used (4xx)
 │   ├── MalformedJson           not JSON, too deep, a member twice, NaN
 │   ├── InvalidRequest          JSON, but not a CDS Hooks request
+│   ├── RequestTooLarge         more resources than one call may hold (413)
 │   ├── UnknownService          no such service
 │   └── UnknownRule             no such rule
 ├── NotAuthenticated        the caller did not prove who it is (401)
+├── TooManyRequests         the client calls more often than it may (429, slow down)
 ├── Unavailable             something of ours is not there at the moment (503, try again)
 ├── CannotEvaluate          the message is fine, the clinical data are not there (412)
 │   ├── NoData                  nothing was sent that any rule could be evaluated on
@@ -57,6 +59,12 @@ class InvalidRequest(RequestError):
     slug = "invalid-request"
 
 
+class RequestTooLarge(RequestError):
+    """The message holds more than can be answered in time."""
+
+    slug = "too-large"
+
+
 class UnknownService(RequestError):
     """No service has this id."""
 
@@ -77,6 +85,16 @@ class NotAuthenticated(CdsError):
     def __init__(self, reason: str) -> None:
         super().__init__("The client is not authenticated.")
         self.reason = reason
+
+
+class TooManyRequests(CdsError):
+    """The client calls more often than the site allows; ``wait`` says after how many seconds it may call again."""
+
+    slug = "too-many-requests"
+
+    def __init__(self, wait: float) -> None:
+        super().__init__("The client calls more often than it may.", remedy="Wait as long as Retry-After says.")
+        self.wait = wait
 
 
 class Unavailable(CdsError):

@@ -7,10 +7,16 @@ from typing import Any
 import click
 
 from cds_service import __version__
+from cds_service.cli.backtesting import backtest
+from cds_service.cli.collection import collection
 from cds_service.cli.concepts import concepts
-from cds_service.cli.content import check, prefetch, test
+from cds_service.cli.content import check, test
+from cds_service.cli.doctor import doctor
 from cds_service.cli.ehr import fire
+from cds_service.cli.ledger import ledger, switch
+from cds_service.cli.linting import lint_request
 from cds_service.cli.patients import evaluate, explain
+from cds_service.cli.prefetching import prefetch
 from cds_service.cli.publish import export, rules
 from cds_service.cli.serving import demo, serve
 from cds_service.errors import CdsError
@@ -41,5 +47,8 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, check, test, prefetch, explain, evaluate, fire, rules, export, concepts):
+_RUN = (serve, demo, doctor, ledger, switch)
+_WRITE = (check, test, explain, evaluate, backtest, rules, export, concepts)
+_CONNECT = (prefetch, fire, lint_request, collection)
+for command in (*_RUN, *_WRITE, *_CONNECT):
     main.add_command(command)

@@ -10,9 +10,8 @@ from pathlib import Path
 import click
 
 from cds_service.cli.concepts import value_set_faults
-from cds_service.cli.options import book_of, content_options, hook_option, settings
+from cds_service.cli.options import book_of, content_options, settings
 from cds_service.errors import CdsError
-from cds_service.replay import service_for
 from cds_service.rules import merging
 from cds_service.rules.book import RuleBook, load_book
 from cds_service.rules.vignettes import Render
@@ -123,17 +122,3 @@ def _summary_of(book: RuleBook) -> Render:
     from cds_service.cards.wording import Voice
 
     return lambda outcome, facts: Voice(outcome, facts, book.terminology).summary()
-
-
-@click.command()
-@hook_option
-@content_options
-def prefetch(hook: str, content: Path | None, site: str | None) -> None:
-    """
-    Print the queries that an EHR is asked to make.
-
-    One a line: prefetch key, then FHIR query. For EHRs that do not read discovery, where somebody types them in.
-    """
-    service = service_for(book_of(settings(content, site)), hook).service
-    for key, template in service.prefetch.items():
-        click.echo(f"{key}\t{template}")

@@ -21,6 +21,7 @@ from cds_service.cli.options import FILE, hook_option, strict_option
 @click.option("--patient", "file", type=FILE, help="A Bundle, NDJSON, a folder of them, or a complete hook call.")
 @click.option("--patient-id", help="The patient's id, where the file holds several or with --fhir.")
 @click.option("--fhir", metavar="BASE", help="Read the patient from a FHIR server (token: environment CDS_FHIR_TOKEN).")
+@click.option("--without-prefetch", is_flag=True, help="With --fhir: let the service read the server, with that token.")
 @hook_option
 @click.option("--service", "service_id", help="The service's id, where several answer the hook.")
 @click.option("--user", default="Practitioner/example", show_default=True, help="The user who opens the chart.")
@@ -36,7 +37,7 @@ from cds_service.cli.options import FILE, hook_option, strict_option
 @strict_option
 def fire(
     url: str, file: Path | None, patient_id: str | None, fhir: str | None, hook: str, service_id: str | None,
-    user: str, encounter: str, about: Path | None, save: Path | None, strict_status: bool,
+    user: str, encounter: str, about: Path | None, save: Path | None, strict_status: bool, without_prefetch: bool,
 ) -> None:  # fmt: skip
     """
     Act as an EHR: call a service and show its cards.
@@ -52,11 +53,13 @@ def fire(
     else:
         service = _service(discover(url), hook, service_id)
         record = _record(file, patient_id, fhir, lenient=not strict_status)
-        templates = {key: text for key, text in (service.get("prefetch") or {}).items() if isinstance(text, str)}
+        templates = {} if without_prefetch else _templates(service)
         given = _about(about) if about else None
         call = hook_request(
             hook, record, templates, user_id=user, encounter_id=encounter, fhir_server=fhir, about=given
         )
+    if without_prefetch:
+        call |= _authorization(fhir)
     if save:
         save.write_text(json.dumps(call, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     answer = call_service(url, service["id"], call, token=os.environ.get("CDS_CLIENT_TOKEN", ""))
@@ -64,6 +67,19 @@ def fire(
         click.echo(line)
     click.echo(f"Answered {answer.status} in {answer.milliseconds:.0f} ms.")
     raise click.exceptions.Exit(0 if answer.status == 200 else 1)
+
+
+def _templates(service: Mapping[str, Any]) -> dict[str, str]:
+    return {key: text for key, text in (service.get("prefetch") or {}).items() if isinstance(text, str)}
+
+
+def _authorization(fhir: str | None) -> dict[str, Any]:
+    """Return what lets a service read the FHIR server, as CDS Hooks gives it; nothing where there is no token."""
+    if fhir is None:
+        raise click.UsageError("--without-prefetch needs --fhir: where else should the service read the patient?")
+    token = os.environ.get("CDS_FHIR_TOKEN", "")
+    about = {"token_type": "Bearer", "expires_in": 300, "scope": "patient/*.read", "subject": "calcinosis-cds"}
+    return {"fhirAuthorization": {"access_token": token, **about}} if token else {}
 
 
 def _about(path: Path) -> list[dict[str, Any]]:

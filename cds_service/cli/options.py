@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +14,9 @@ from cds_service.errors import SettingsError
 from cds_service.rules.book import RuleBook, load_book
 from cds_service.screening.local import NEWEST, TODAY
 from cds_service.web.settings import Settings, content_folder
+
+if TYPE_CHECKING:
+    from cds_service.adapters.ledger import Ledger
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,6 +67,14 @@ def settings(content: Path | None = None, site: str | None = None, **more: str) 
     """Read the settings from the environment, with what the command line says instead."""
     said = {"CDS_CONTENT": str(content) if content else None, "CDS_SITE": site, **more}
     return Settings.read({**os.environ, **{name: value for name, value in said.items() if value is not None}})
+
+
+def ledger_of(chosen: Settings) -> Ledger:
+    """Open the ledger that the settings name, with the key that the environment names."""
+    from cds_service.adapters.ledger import Ledger, read_key
+
+    url = chosen.database_url
+    return Ledger.open(url, read_key(os.environ, url), retention_days=chosen.retention_days)
 
 
 def book_of(chosen: Settings) -> RuleBook:

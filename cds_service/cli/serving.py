@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import click
+import msgspec
 
-from cds_service.cli.options import book_of, content_options, settings
+from cds_service.cli.options import book_of, content_options, ledger_of, settings
 from cds_service.errors import SettingsError
 from cds_service.rules.book import RuleBook
+from cds_service.web.settings import Settings
 
 FLAGSHIP = "dialysis-high-phosphate"
 SERVICE = "calcinosis-patient-view"
@@ -26,7 +29,7 @@ LOOPBACK = "127.0.0.1"
 @click.option("--host", default=LOOPBACK, show_default=True, help="The address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Processes.")
-@click.option("--threads", default=4, show_default=True, type=click.IntRange(1, 256), help="Threads of each process.")
+@click.option("--threads", default=64, show_default=True, type=click.IntRange(1, 256), help="Threads of each process.")
 @content_options
 def serve(host: str, port: int, workers: int, threads: int, content: Path | None, site: str | None) -> None:
     """
@@ -41,19 +44,33 @@ def serve(host: str, port: int, workers: int, threads: int, content: Path | None
 
     chosen = settings(content, site)
     chosen.check_address(host)
-    app = create_app(chosen, book=book_of(chosen))
+    # Calls that wait for FHIR servers never take all threads: the others are answered meanwhile.
+    chosen = msgspec.structs.replace(chosen, fhir_calls=min(chosen.fhir_calls, max(1, threads - 1)))
+    book = book_of(chosen)
+    app = create_app(chosen, book=book, ledger=ledger_of(chosen))
     logs.set_up()
     settle()
     listening = listen(host, port)
     said = _banner(listening, chosen.auth, app.extensions["cds"].shelf.book)
-    if chosen.auth == "jwt":
-        click.echo(_NO_ISSUER, err=True)
-    Server(app, chosen, listening, said, workers=workers, threads=threads).run()
+    for warning in warnings(chosen):
+        click.echo(warning, err=True)
+    # A session of the sandbox lives in the memory of one process.
+    Server(app, chosen, listening, said, workers=1 if chosen.sandbox else workers, threads=threads).run()
+
+
+def warnings(chosen: Settings) -> list[str]:
+    """Return what an operator should know of the settings before others find out."""
+    from cds_service.adapters.fhir import Origins
+
+    said = [_NO_ISSUER] if chosen.auth == "jwt" and not chosen.issuers else []
+    plain = Origins.read(chosen.fhir_allow, plain_http=True).plain
+    return said + [f"WITHOUT TLS: records and tokens can be read on the way to {url}. For tests only." for url in plain]
 
 
 _NO_ISSUER = (
-    "CDS_AUTH=jwt, but this release cannot be told of an issuer yet: discovery answers, every hook call gets 401.\n"
-    "To try the service on this machine: CDS_AUTH=none cds-service serve --host 127.0.0.1, or cds-service demo."
+    "CDS_AUTH=jwt, but CDS_ISSUERS names no file of issuers: discovery answers, every hook call gets 401.\n"
+    'How to write one: docs/operate.md, "Who may call". To try the service on this machine:\n'
+    "CDS_AUTH=none cds-service serve --host 127.0.0.1, or cds-service demo."
 )
 
 
@@ -76,6 +93,8 @@ def listen(host: str, port: int) -> socket.socket:
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
+        # An answer fits in whole: a client that does not read it costs memory of the kernel, and no thread.
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 512 * 1024)
         found.listen(2048)
     except OSError as failure:
         raise SettingsError(
@@ -91,31 +110,45 @@ def listen(host: str, port: int) -> socket.socket:
     "--port", default=8321, show_default=True, type=click.IntRange(0, 65535), help="The next free one if taken."
 )
 @click.option("--once", is_flag=True, help="Show one card, called over HTTP, and end.")
+@click.option(
+    "--fhir-server/--no-fhir-server", default=True, help="Start a FHIR server with the same patients beside it."
+)
 @content_options
-def demo(port: int, once: bool, content: Path | None, site: str | None) -> None:
+def demo(port: int, once: bool, fhir_server: bool, content: Path | None, site: str | None) -> None:
     """
-    Show the service with its invented patients.
+    Show the service with its invented patients, and a FHIR server that holds them.
 
     On this machine only, without authentication.
     """
+    from cds_service.cli import sandbox
     from cds_service.cli.server import Server
     from cds_service.web import create_app
+    from cds_service.web.settings import packaged
 
-    chosen = settings(content, site, CDS_AUTH="none", CDS_SANDBOX="1")
-    app = create_app(chosen, book=book_of(chosen))
-    listening = _next_free(port)
-    url = url_of(listening)
-    if once:
-        with _in_background(app, listening):
-            _show_card(url)
-        return
-    said = (
-        f"{_banner(listening, 'none', app.extensions['cds'].shelf.book)}\n\n"
+    with sandbox.beside(wanted=fhir_server and not once) as beside, sandbox.ledger() as ledger:
+        allowed = beside.allowed(os.environ.get("CDS_FHIR_ALLOW", ""))
+        chosen = settings(content, site, CDS_AUTH="none", CDS_SANDBOX="1", CDS_FHIR_ALLOW=allowed)
+        app = create_app(chosen, book=book_of(chosen), ledger=ledger)
+        listening = _next_free(port)
+        url = url_of(listening)
+        if once:
+            with _in_background(app, listening):
+                _show_card(url)
+            return
+        beside.fill(packaged("fixtures"), sandbox.today())
+        app.extensions["sandbox_fhir"] = beside.access
+        said = _welcome(_banner(listening, "none", app.extensions["cds"].shelf.book), url, beside.lines())
+        Server(app, chosen, listening, said, workers=1, threads=8).run()
+
+
+def _welcome(banner: str, url: str, beside: Iterable[str]) -> str:
+    return (
+        f"{banner}\n\n"
         f"A chart with a card:\n  {url}/sandbox/{FLAGSHIP}\n\n"
         f"The same card, called as an EHR calls it:\n  {curl(url)}\n\n"
-        "Invented patients only. Ctrl-C ends the demo."
+        + "\n".join(beside)
+        + "\n\nInvented patients only. Ctrl-C ends the demo."
     )
-    Server(app, chosen, listening, said, workers=1, threads=8).run()
 
 
 def curl(url: str) -> str:

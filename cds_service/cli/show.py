@@ -60,7 +60,9 @@ def cards(response: Mapping[str, Any]) -> Iterator[str]:
         words = ", ".join(map(str, missing)) if isinstance(missing, list) else ""
         yield plain(f"Not evaluated: {gap.get('rule')} - missing: {words}")
     for held in _objects(said.get("held_back")):
-        yield plain(f"Held back: {held.get('rule')} ({held.get('indicator')}), {held.get('reason') or 'no reason given'}")
+        yield plain(
+            f"Held back: {held.get('rule')} ({held.get('indicator')}), {held.get('reason') or 'no reason given'}"
+        )
 
 
 def _card(card: Mapping[str, Any], heading: str) -> Iterator[str]:

@@ -7,8 +7,8 @@ from io import BytesIO
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from cds_service.web.cds import ANSWERED, PREFIX, Engine
-from cds_service.web.door import ADMITTED
+from cds_service.web.cds import ANSWERED, MET, PREFIX, Engine
+from cds_service.web.requests import HEADER, Note, id_of
 from cds_service.web.settings import MAX_BODY
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ class Express:
 
     Usual is a POST of JSON of known length to a service we have, from a client that is no browser. It costs a tenth
     of a millisecond less (DECISIONS.md). Nothing is refused here: whatever does not end in an answer takes the
-    ordinary road from its beginning, so there is one place that decides on errors.
+    ordinary road, so there is one place that decides on errors. What was met here is only said there: a call that
+    waited for a FHIR server does not wait twice.
     """
 
     def __init__(self, engine: Engine, ordinary: WSGIApplication) -> None:
@@ -31,14 +32,13 @@ class Express:
         """Answer one request (WSGI)."""
         path: str = environ["PATH_INFO"]
         if path.startswith(PREFIX) and self._is_usual(environ):
-            started = perf_counter()
-            raw = _read(environ)
-            body = self._answer(path[len(PREFIX) :], raw, environ)
+            started, service_id, note = perf_counter(), path[len(PREFIX) :], Note(id_of(environ))
+            body = self._answer(service_id, environ, note)
             if body is not None:
-                self.engine.tell(path[len(PREFIX) :], "200", started)
-                start_response("200 OK", [*ANSWERED, ("Content-Length", str(len(body)))])
+                self.engine.tell(service_id, "200", started, note)
+                named = (HEADER, note.request)
+                start_response("200 OK", [*ANSWERED, ("Content-Length", str(len(body))), named])
                 return [body]
-            environ["wsgi.input"] = BytesIO(raw)
         return self.ordinary(environ, start_response)
 
     def _is_usual(self, environ: dict[str, Any]) -> bool:
@@ -52,14 +52,20 @@ class Express:
             and "HTTP_CONTENT_ENCODING" not in environ
         )
 
-    def _answer(self, service_id: str, raw: bytes, environ: dict[str, Any]) -> bytes | None:
+    def _answer(self, service_id: str, environ: dict[str, Any], note: Note) -> bytes | None:
         """Return the answer, or None where the ordinary road has to say what is wrong."""
-        if len(raw) < int(environ["CONTENT_LENGTH"]):
-            return None
+        length, guard = int(environ["CONTENT_LENGTH"]), self.engine.guard
         try:
-            caller = environ[ADMITTED] = self.engine.door.admit(environ["PATH_INFO"], environ)
-            return self.engine.answer(service_id, raw, caller)
-        except Exception:  # noqa: BLE001 - met again, and answered, on the ordinary road
+            caller = self.engine.admit(environ)
+            with guard.room_for(length):
+                raw = _read(environ)
+                environ["wsgi.input"] = BytesIO(raw)
+                if len(raw) < length:
+                    return None
+                with guard.place(caller.issuer):
+                    return self.engine.answer(service_id, raw, caller, note)
+        except Exception as problem:  # noqa: BLE001 - raised again, and answered, on the ordinary road
+            environ[MET] = problem
             return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import msgspec
 from flask import Flask, Response
@@ -15,9 +16,11 @@ log = logging.getLogger("cds_service")
 STATUS: tuple[tuple[type[errors.CdsError], int, str], ...] = (
     (errors.UnknownService, 404, "not-found"),
     (errors.UnknownRule, 404, "not-found"),
+    (errors.RequestTooLarge, 413, "too-costly"),
     (errors.MalformedJson, 400, "structure"),
     (errors.RequestError, 400, "invalid"),
     (errors.NotAuthenticated, 401, "login"),
+    (errors.TooManyRequests, 429, "throttled"),
     (errors.CannotEvaluate, 412, "incomplete"),
 )
 HTTP = {
@@ -66,7 +69,7 @@ def of(problem: errors.CdsError) -> Response:
         return answer
     for kind, status, code in STATUS:
         if isinstance(problem, kind):
-            return outcome(
+            answer = outcome(
                 status,
                 code,
                 problem.what,
@@ -75,7 +78,17 @@ def of(problem: errors.CdsError) -> Response:
                 remedy=problem.remedy,
                 slug=problem.slug,
             )
+            if isinstance(problem, errors.TooManyRequests):
+                answer.headers["Retry-After"] = str(math.ceil(problem.wait))
+            return answer
     return unavailable()
+
+
+def status_of(problem: errors.CdsError | HTTPException) -> int:
+    """Return the status that a problem is answered with."""
+    if isinstance(problem, HTTPException):
+        return problem.code or 400
+    return next((status for kind, status, _ in STATUS if isinstance(problem, kind)), 503)
 
 
 def unavailable() -> Response:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +29,18 @@ COMMAND = Path(sys.executable).with_name("cds-service")
 SERVICE = "calcinosis-patient-view"
 RULE = "rules/metastatic/eskd-hyperphosphatemia.yaml"
 JSON = {"Content-Type": "application/json"}
+LEDGERS = tempfile.mkdtemp(prefix="cds-serving-")
+atexit.register(shutil.rmtree, LEDGERS, ignore_errors=True)
+_NUMBERS = count(1)
 
 
 def started(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
     """Start a command in a process of its own, with no settings but those given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CDS_")}
     command = [str(COMMAND), *(str(word) for word in words)]
+    ledger = {"CDS_DATABASE_URL": f"sqlite:///{LEDGERS}/{next(_NUMBERS)}.db"}
     return subprocess.Popen(
-        command, env={**kept, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env={**kept, **ledger, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 

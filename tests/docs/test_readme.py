@@ -26,7 +26,7 @@ def test_every_setting_has_its_row(setting: object) -> None:
 
 def test_every_command_has_its_row_and_its_help() -> None:
     """Each command of the program is listed once, and explains itself."""
-    listed = set(re.findall(r"^\| `cds-service ([a-z]+)", README, re.MULTILINE))
+    listed = set(re.findall(r"^\| `cds-service ([a-z-]+)", README, re.MULTILINE))
 
     assert set(main.commands) == listed
     for name in listed:

@@ -15,7 +15,7 @@ import pytest
 from tests.house.source import PACKAGE, ROOT, imports, python_files, tree
 
 BIN = Path(sys.executable).parent
-LOCKS = ("requirements.lock", "requirements-build.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-build.lock", "requirements-dev.lock", "requirements-peers.lock")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
@@ -71,11 +71,14 @@ def test_what_pyproject_asks_for_is_locked() -> None:
     Whoever adds a dependency and forgets `make lock` hears it here.
     """
     groups = PYPROJECT["dependency-groups"]
-    development = [entry for group in groups.values() for entry in group if isinstance(entry, str)]
+    development = [
+        entry for name, group in groups.items() if name != "peers" for entry in group if isinstance(entry, str)
+    ]
 
     assert {canonical(entry) for entry in PYPROJECT["project"]["dependencies"]} <= locked(LOCKS[0]).keys()
     assert {canonical(entry) for entry in groups["build"]} <= locked(LOCKS[1]).keys()
     assert {canonical(entry) for entry in development} <= locked(LOCKS[2]).keys()
+    assert {canonical(entry) for entry in groups["peers"]} <= locked(LOCKS[3]).keys()
 
 
 @with_roof

@@ -6,6 +6,7 @@ import json
 import runpy
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,26 @@ def test_one_refused_patient_does_not_stop_the_others(
     assert 1 == LOADER["main"](str(tmp_path), server[0])
 
     assert "zoe.json: loaded\n" == capsys.readouterr().out
+
+
+def test_the_stories_can_be_told_as_if_they_were_todays(
+    tmp_path: Path, server: tuple[str, list[dict[str, Any]]]
+) -> None:
+    """
+    The day of the cast becomes today; whoever was born then is born as much earlier as all else is moved.
+    """
+    today = datetime.now(UTC).date()
+    (tmp_path / "cast.yaml").write_text(f"day: {today - timedelta(days=10)}\n", encoding="utf-8")
+    patients = tmp_path / "patients"
+    patients.mkdir()
+    resource = {"resourceType": "Patient", "id": "frida", "deceasedDateTime": f"{today - timedelta(days=11)}T08:00:00Z"}
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": resource}]}
+    (patients / "frida.json").write_text(json.dumps(bundle), encoding="utf-8")
+
+    assert 0 == LOADER["main"](str(patients), server[0], "--as-if-today")
+
+    sent = server[1][0]["entry"][0]["resource"]
+    assert f"{today - timedelta(days=1)}T08:00:00Z" == sent["deceasedDateTime"]
 
 
 def test_every_fixture_can_be_loaded() -> None:

@@ -77,7 +77,9 @@ def read_query(url: str) -> Query:
     if kind not in _SEARCHABLE:
         raise ValueError(f'searching "{kind}" is not supported')
     pairs = parse_qsl(query, keep_blank_values=True)
-    asked = [(name, value) for name, value in pairs if name not in ("_sort", "_count")]
+    # A record brings the Medications of its orders along by itself.
+    shown = {("_include", f"{kind}:medication")}
+    asked = [pair for pair in pairs if pair[0] not in ("_sort", "_count") and pair not in shown]
     sort = tuple(part for name, value in pairs if name == "_sort" for part in value.split(","))
     known = {"_id", *_SEARCHABLE[kind].split()}
     for name in [*(name for name, _ in asked), *(part.removeprefix("-") for part in sort)]:

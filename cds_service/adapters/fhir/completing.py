@@ -69,6 +69,7 @@ class Completing:
         self.origins, self.budget, self._new_breaker = origins, budget, new_breaker
         self.bulkhead, self.breakers = Bulkhead(places), dict[tuple[str, str, int], Breaker]()
         self.counted: Counter[str] = Counter()
+        self._narrow: set[str] = set()
         self._counting = threading.Lock()
         self._readers = ThreadPoolExecutor(max_workers=places * KEYS, thread_name_prefix="fhir")
         self._session = session or outbound.new_session(places * KEYS, authorities)
@@ -146,7 +147,25 @@ class Completing:
                     raise
             return transport.read(self._session, address, origin, token, errand)
 
+        wider = _with_medications(url)
+        if wider != url and origin.url not in self._narrow:
+            try:
+                return read_all(get, wider, origin, errand.deadline)
+            except Failed as problem:
+                if problem.reason != "status-400":
+                    raise
+            self._narrow.add(origin.url)  # it refuses what it does not know: ask it without, from now on
         return read_all(get, url, origin, errand.deadline)
+
+
+# Orders often name their medication by reference only, and one that did not come along cannot be read.
+_ORDERS = re.compile(r"/(MedicationRequest|MedicationStatement)\?")
+
+
+def _with_medications(url: str) -> str:
+    """Ask a search of orders to bring the Medications along; prefetch cannot (CDS Hooks 2.0.1, "Prefetch Query")."""
+    kind = _ORDERS.search(url)
+    return f"{url}&_include={kind[1]}:medication" if kind and "_include=" not in url else url
 
 
 def _reason(read: Future[bytes]) -> str:

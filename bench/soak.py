@@ -1,0 +1,213 @@
+"""Mixed good and hostile load on a running service, for as long as is wanted; memory, files and threads over time."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from tests.build import body, condition, observation, patient
+from tests.faults import servers as fake
+from tests.operations.load import PATH, Hostile, Load, address_of, hook_call, post
+from tests.operations.running import Service, running
+
+FEEDBACK = f"{PATH}/feedback"
+ACCESS = {"access_token": "soak", "token_type": "Bearer", "expires_in": 300, "scope": "x", "subject": "x"}
+# What no memory may grow by in ten minutes, in MB, once it is warm (RELIABILITY.md, "Soak").
+SLOPE = 1.0
+
+
+def hostile_bodies() -> list[bytes]:
+    """Return bodies that are refused, or cost much."""
+    many = body(patient(), *[observation(value=4.1, days=number / 100) for number in range(4_000)])
+    return [
+        b"{",
+        b"[" * 5_000,
+        b'{"a":' * 70 + b"1" + b"}" * 70,
+        b"\x00\xff" * 500,
+        body(observation(subject={"reference": "Patient/somebody-else"})),
+        hook_call()[:-1] + b',"hook":"patient-view"}',
+        body(condition(text="x" * 100_000)),
+        b'{"hook":"patient-view","prefetch":' + b"9" * 10_000 + b"}",
+        many,
+    ]
+
+
+def feedback() -> bytes:
+    """Return feedback about a card that nobody has shown, of which every tenth comes twice."""
+    card = f"soak-{random.randrange(10_000)}"  # noqa: S311 - no secret
+    return b'{"feedback":[{"card":"%b","outcome":"overridden"}]}' % card.encode()
+
+
+class Trouble:
+    """Hostile clients, over and over, in threads of their own."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.ended = service, Counter[object]()
+        self._over = threading.Event()
+        deeds = (self._bodies, self._bodies, self._holders, self._resets, self._feedback, self._odd)
+        self._threads = [threading.Thread(target=self._run, args=(deed,), daemon=True) for deed in deeds]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self, deed: Callable[[], None]) -> None:
+        while not self._over.is_set():
+            with suppress(OSError):
+                deed()
+
+    def _bodies(self) -> None:
+        for raw in hostile_bodies():
+            self.ended[f"hostile {post(self.service.url, raw)[0]}"] += 1
+            self._over.wait(0.1)
+
+    def _holders(self) -> None:
+        kinds = dict.fromkeys(("idle", "headers", "body", "unread", "metrics", "half", "chunks"), 10)
+        with Hostile(self.service.url, kinds):
+            self.ended["held connections"] += sum(kinds.values())
+            self._over.wait(5)
+
+    def _resets(self) -> None:
+        with socket.create_connection(address_of(self.service.url), 5) as one:
+            one.send(b"POST / HTTP/1.1\r\nContent-Length: 50\r\n\r\n{"[: random.randrange(40)])  # noqa: S311
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.ended["resets"] += 1
+        self._over.wait(0.1)
+
+    def _feedback(self) -> None:
+        self.ended[f"feedback {post(self.service.url, feedback(), FEEDBACK)[0]}"] += 1
+        self._over.wait(0.1)
+
+    def _odd(self) -> None:
+        for path in ("/nowhere", f"{PATH}-not", "/metrics", "/readyz", "/rules/", "/cds-services?patient=1"):
+            self.ended[f"get {self.service.get(path).status_code}"] += 1
+            self._over.wait(0.2)
+
+
+class Absent:
+    """Calls without prefetch, that have to ask FHIR servers which hang or drip."""
+
+    def __init__(self, service: Service, servers: list[str]) -> None:
+        self.service, self.servers, self.ended = service, servers, Counter[object]()
+        self.slowest, self._over = 0.0, threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(3)]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self, number: int) -> None:
+        while not self._over.is_set():
+            with suppress(OSError):
+                server = self.servers[number % len(self.servers)]
+                raw = body(fhirServer=server, fhirAuthorization=ACCESS, prefetch={})
+                status, _, seconds = post(self.service.url, raw)
+                self.ended[f"fhir {status}"] += 1
+                self.slowest = max(self.slowest, seconds)
+            self._over.wait(0.2)
+
+
+def measure(service: Service, began: float) -> tuple[float, float, int, int]:
+    """Print how the workers are, and return it."""
+    memory = [size / 1e6 for size in service.memory().values()]
+    found = (time.monotonic() - began, max(memory), service.open_files(), service.threads())
+    print(
+        f"{found[0]:6.0f} s  RSS {' '.join(f'{one:6.1f}' for one in memory)} MB  files {found[2]}  threads {found[3]}"
+    )
+    sys.stdout.flush()
+    return found
+
+
+def slope(rows: list[tuple[float, float, int, int]]) -> float:
+    """Return by how many MB in ten minutes the memory grows, over the second half of the time."""
+    warm = rows[len(rows) // 2 :]
+    fitted = statistics.linear_regression([one[0] for one in warm], [one[1] for one in warm])
+    return fitted.slope * 600
+
+
+def soak(minutes: float, every: float) -> int:
+    """Run the load and judge; return the exit code."""
+    folder = Path(tempfile.mkdtemp())
+    empty = fake.Reply({"resourceType": "Bundle", "type": "searchset", "entry": []})
+    with ExitStack() as stack:
+        behaviours = (fake.answering(lambda _: empty), fake.hang, fake.once_asked(fake.drip_body))
+        servers = [stack.enter_context(fake.running(one)).base for one in behaviours]
+        service = stack.enter_context(running(folder, CDS_FHIR_ALLOW=",".join(servers)))
+        trouble, absent, rows = Trouble(service), Absent(service, servers), []
+        workers, began = service.workers(), time.monotonic()
+        with Load(service.url, rate=50, clients=5) as load:
+            trouble.start()
+            absent.start()
+            while time.monotonic() - began < minutes * 60:
+                time.sleep(every)
+                rows.append(measure(service, began))
+            trouble.stop()
+            absent.stop()
+        time.sleep(25)  # until every held connection has had its time
+        calm, same = measure(service, began), workers == service.workers()
+    return judge(rows, calm, load, trouble, absent, same=same)
+
+
+def judge(
+    rows: list[tuple[float, float, int, int]],
+    calm: tuple[float, float, int, int],
+    load: Load,
+    trouble: Trouble,
+    absent: Absent,
+    *,
+    same: bool,
+) -> int:
+    """Print the figures, and say whether all stayed flat."""
+    times = sorted(load.seconds)
+    middle, late, longest = times[len(times) // 2], times[int(len(times) * 0.99)], times[-1]
+    print(
+        f"good calls {dict(load.ended)}: median {middle * 1e3:.1f} ms, p99 {late * 1e3:.0f} ms, longest {longest:.2f} s"
+    )
+    print(f"hostile: {dict(sorted(trouble.ended.items(), key=str))}")
+    print(f"calls that had to ask FHIR servers: {dict(absent.ended)}, longest {absent.slowest:.2f} s")
+    growth = slope(rows)
+    held = [one[2] for one in rows[1:]]
+    print(
+        f"RSS of the larger worker grew {growth:+.2f} MB in 10 minutes; files {min(held)} to {max(held)}, then {calm[2]}"
+    )
+    print(f"threads {sorted({one[3] for one in rows[1:]})}; the same workers at the end: {same}")
+    flat = growth < SLOPE and set(load.ended) == {200} and same
+    print("flat" if flat else "NOT FLAT")
+    return 0 if flat else 1
+
+
+def main() -> int:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--every", type=float, default=15, help="seconds between two lines")
+    arguments = parser.parse_args()
+    return soak(arguments.minutes, arguments.every)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The service beside other people's software: FHIR servers, FHIR clients, and CDS Hooks clients."""
