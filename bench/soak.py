@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import socket
 import statistics
@@ -43,9 +44,10 @@ def hostile_bodies() -> list[bytes]:
 
 
 def feedback() -> bytes:
-    """Return feedback about a card that nobody has shown, of which every tenth comes twice."""
-    card = f"soak-{random.randrange(10_000)}"  # noqa: S311 - no secret
-    return b'{"feedback":[{"card":"%b","outcome":"overridden"}]}' % card.encode()
+    """Return feedback about one of ten thousand cards, so that some of it comes twice."""
+    card = f"soak-{random.randrange(10_000)}"
+    said = {"card": card, "outcome": "overridden", "outcomeTimestamp": "2026-11-21T12:00:00Z"}
+    return json.dumps({"feedback": [said]}).encode()
 
 
 class Trouble:
@@ -86,7 +88,7 @@ class Trouble:
 
     def _resets(self) -> None:
         with socket.create_connection(address_of(self.service.url), 5) as one:
-            one.send(b"POST / HTTP/1.1\r\nContent-Length: 50\r\n\r\n{"[: random.randrange(40)])  # noqa: S311
+            one.send(b"POST / HTTP/1.1\r\nContent-Length: 50\r\n\r\n{"[: random.randrange(40)])
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.ended["resets"] += 1
         self._over.wait(0.1)
@@ -191,9 +193,7 @@ def judge(
     print(f"calls that had to ask FHIR servers: {dict(absent.ended)}, longest {absent.slowest:.2f} s")
     growth = slope(rows)
     held = [one[2] for one in rows[1:]]
-    print(
-        f"RSS of the larger worker grew {growth:+.2f} MB in 10 minutes; files {min(held)} to {max(held)}, then {calm[2]}"
-    )
+    print(f"RSS of the larger worker {growth:+.2f} MB in 10 minutes; files {min(held)} to {max(held)}, then {calm[2]}")
     print(f"threads {sorted({one[3] for one in rows[1:]})}; the same workers at the end: {same}")
     flat = growth < SLOPE and set(load.ended) == {200} and same
     print("flat" if flat else "NOT FLAT")

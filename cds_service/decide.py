@@ -59,7 +59,12 @@ def decide(facts: Facts, book: RuleBook, service: ServiceRules, off: Mapping[str
     _, active, pilot = _in_force(book, service, day_of(facts))
     return Decision(
         facts,
-        tuple([evaluate(rule, facts, values) if rule.id not in off else _off(rule, values, off[rule.id]) for rule, values in active]),
+        tuple(
+            [
+                evaluate(rule, facts, values) if rule.id not in off else _off(rule, values, off[rule.id])
+                for rule, values in active
+            ]
+        ),
         tuple([evaluate(rule, facts, values) for rule, values in pilot if rule.id not in off]),
     )
 

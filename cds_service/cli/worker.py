@@ -1,133 +1,132 @@
-"""gunicorn's threads, made to last: nobody who is slow, silent or gone keeps a thread or the door."""
+"""
+gunicorn's threads, made to last: nobody who is slow, silent or gone keeps a thread, or the door.
+
+A request is collected in the thread of the door, which waits for all clients at once, and gets a thread of its own when
+it is there as a whole: what a buffering proxy does, inside. Measured (docs/operate.md): with gunicorn's own thread
+worker 60 clients that do not hang up, or 400 that say nothing, stop the service for 10 s and more, whatever the number
+of threads.
+"""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
+import sys
+import threading
 import time
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from functools import partial, partialmethod
 from selectors import EVENT_READ
 from typing import Any
 
-from gunicorn import util  # type: ignore[import-untyped]
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine  # type: ignore[import-untyped]
-from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import ThreadWorker, TConn  # type: ignore[import-untyped]
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-# Seconds. A client that has connected says something within SPEAK; its headers are there within HEADERS and the whole
-# request within WHOLE of its first byte; it takes an answer within TAKE, and after it hangs up within LINGER.
-SPEAK, HEADERS, WHOLE, TAKE, LINGER = 10.0, 10.0, 20.0, 10.0, 1.0
+from cds_service.cli.connection import MOST, TAKE, Connection, say_busy, say_refused
+
+_log = logging.getLogger("cds_service")
+# Seconds. A client that has connected says something within SPEAK; its request is there as a whole within WHOLE of
+# its first byte; it takes an answer within TAKE, and after it hangs up within LINGER. What it sends unasked is waited
+# for no longer than DRAIN.
+SPEAK, WHOLE, LINGER, DRAIN = 10.0, 20.0, 5.0, 1.0
+# Bytes: requests on their way take up to ROOM of one process, then the oldest has to go.
+PIECE, ROOM = 1024 * 1024, 64 * 1024 * 1024
+# What a thread may put on its stack: half of what is usual, since there are many.
+STACK = 4 * 1024 * 1024
 # With no more file descriptors, the door is shut for so long; connections wait in the kernel's queue.
 REST = 0.2
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Type: application/json\r\n"
-    b"Cache-Control: no-store\r\nContent-Length: %d\r\n\r\n%b"
-)
-_OUTCOME = (
-    b'{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"%b","details":{"text":"%b"}}]}'
-)
-_REFUSALS = {
-    400: (b"Bad Request", b"structure", b"This is not HTTP as the service understands it."),
-    414: (b"URI Too Long", b"too-long", b"The address is too long."),
-    431: (b"Request Header Fields Too Large", b"too-long", b"The headers are too long."),
-}
+_NOBODY = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK, errno.EINVAL)
 
 
-class Unhurried(SocketUnreader):  # type: ignore[misc] # gunicorn has no types
-    """What a client sends, read up to a moment: then the client counts as gone, however it drips."""
+class Log:
+    """
+    What gunicorn has to say, as events of ours.
 
-    until = 0.0
+    Of its messages only the wording is logged, never what is put into it: that may be an address with its query.
+    """
 
-    def chunk(self, size_hint: int | None = None) -> bytes:
-        """Return the next bytes. Raises ConnectionResetError where they come too late."""
-        left = self.until - time.monotonic()
-        try:
-            if left <= 0:
-                raise TimeoutError
-            self.sock.settimeout(left)
-            found: bytes = super().chunk(size_hint)
-        except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "too slow") from None
-        finally:
-            # From here on, until more is read, this bounds how long an answer may take to be taken.
-            self.sock.settimeout(TAKE)
-        return found
+    def __init__(self, cfg: Any) -> None:
+        self.cfg = cfg
 
+    def setup(self, cfg: Any) -> None:
+        """Take new settings; there are none for logs."""
+        self.cfg = cfg
 
-class Connection(TConn):  # type: ignore[misc]
-    """A connection with moments by which its client must have done its part."""
+    def log(self, level: int, msg: object, *_: object, **__: object) -> None:
+        """Log an event of the server."""
+        kind = sys.exc_info()[0]
+        fields = {"event": "server", "what": str(msg)[:120], "kind": kind.__name__ if kind else ""}
+        _log.log(level, "server", extra={"fields": fields})
 
-    def begin(self) -> None:
-        """Start the time for one request."""
-        self.parser.unreader.until = time.monotonic() + HEADERS
+    critical = partialmethod(log, logging.CRITICAL)
+    error = partialmethod(log, logging.ERROR)
+    warning = partialmethod(log, logging.WARNING)
+    exception = partialmethod(log, logging.ERROR)
 
-    def init(self) -> None:
-        """Make the parser read with patience, but not without end."""
-        if not self.initialized:
-            super().init()
-            self.parser.unreader = Unhurried(self.sock)
-        self.begin()
+    def nothing(self, *_: object, **__: object) -> None:
+        """Leave out what is for gunicorn's developers; and the access log, since each call has its own line."""
 
-    def linger(self) -> None:
-        """Close in good order, in the thread of the request: gunicorn would do it in the thread of the door."""
-        util.close_graceful(self.sock, timeout=LINGER)
-
-    def close(self, graceful: bool = False) -> None:
-        """Close at once; what had to linger has done so."""
-        del graceful
-        util.close(self.sock)
+    info = debug = access = reopen_files = close_on_exec = nothing
 
 
-class Pool(ThreadPoolExecutor):
-    """A pool that makes do with the threads it has where the system gives no more."""
+def all_at_once(threads: int) -> ThreadPoolExecutor:
+    """
+    Start all threads of a worker now, while there is memory for them.
 
-    def _adjust_thread_count(self) -> None:
-        try:
-            super()._adjust_thread_count()  # type: ignore[misc] # the method is there, the stubs do not say so
-        except RuntimeError:
-            if not self._threads:
-                raise
+    Later, with memory short, a thread may die before it has begun, and who started it would wait for it for ever.
+    """
+    before = threading.stack_size(STACK)
+    pool = ThreadPoolExecutor(threads, "call")
+    there = threading.Barrier(threads + 1)
+    for _ in range(threads):
+        pool.submit(there.wait)
+    there.wait()
+    threading.stack_size(before)
+    return pool
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """
     gunicorn's thread worker for a service that stands in the open.
 
-    Measured (docs/operate.md): 60 clients that do not read their answers stop gunicorn's own worker for 10 s and more,
-    however many threads it has, and so do 400 that say nothing.
+    ``pending_conns`` are clients that have said nothing yet, ``keepalived_conns`` those that may say more,
+    ``arriving`` those of whose request a part is there, and ``leaving`` those that were answered and have not hung up:
+    each in the order in which their time will be up.
     """
 
-    def get_thread_pool(self) -> Pool:
+    def get_thread_pool(self) -> ThreadPoolExecutor:
         """Return the threads for requests."""
-        return Pool(max_workers=self.cfg.threads, thread_name_prefix="call")
+        return all_at_once(self.cfg.threads)
 
     def init_process(self) -> None:
         """Keep one file descriptor back, to be able to say that there are no more."""
         self._spare, self._rests_until = os.open(os.devnull, os.O_RDONLY), 0.0
+        self.arriving: dict[Connection, None] = {}
+        self.leaving: dict[Connection, None] = {}
+        self._held = 0
         super().init_process()
 
     # --- the door ---------------------------------------------------------------------------------------------------
 
     def accept(self, listener: socket.socket) -> None:
-        """Let a client in; it gets a thread only when it has said something."""
+        """Let a client in."""
         try:
             client, address = listener.accept()
         except OSError as problem:
             if problem.errno in _FULL:
                 self._turn_away(listener)
-            elif problem.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+            elif problem.errno not in _NOBODY:
                 raise
             return
         self.nr_conns += 1
-        connection = Connection(self.cfg, client, address, listener.getsockname())
-        connection.timeout = time.monotonic() + SPEAK
-        self.pending_conns.append(connection)
-        self.poller.register(client, EVENT_READ, partial(self.on_pending_socket_readable, connection))
+        conn = Connection(self.cfg, client, address, listener.getsockname())
+        conn.timeout = time.monotonic() + SPEAK
+        self.pending_conns.append(conn)
+        self.poller.register(client, EVENT_READ, partial(self._first_bytes, conn, self.pending_conns))
 
     def _turn_away(self, listener: socket.socket) -> None:
         """Answer one client with 503 by means of the spare descriptor, and shut the door for a moment."""
@@ -135,9 +134,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         with suppress(OSError):
             client, _ = listener.accept()
             with client:
-                client.setblocking(False)
-                said = _OUTCOME % (b"transient", b"The service has no room for more connections now.")
-                client.send(_BUSY % (len(said), said))
+                say_busy(client)
         with suppress(OSError):
             self._spare = os.open(os.devnull, os.O_RDONLY)
         self._rests_until = time.monotonic() + REST
@@ -151,16 +148,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _make_room(self) -> bool:
         for silent in (self.pending_conns, self.keepalived_conns):
             if silent:
-                self._drop(silent)
+                self._drop(silent.popleft())
                 return True
         return False
 
-    def _drop(self, silent: deque[Connection]) -> None:
-        connection = silent.popleft()
+    def _drop(self, conn: Connection) -> None:
+        self._held -= len(conn.arrived)
         with suppress(OSError, KeyError, ValueError):
-            self.poller.unregister(connection.sock)
+            self.poller.unregister(conn.sock)
         self.nr_conns -= 1
-        connection.close()
+        conn.close()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Wait for something to do; not long where the door is shut for a moment only."""
@@ -173,6 +170,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             for listener in self.sockets:
                 self._let_in_all(listener)
         super()._cap_keepalive(deadline)
+        for conn in (*self.pending_conns, *self.leaving):
+            conn.timeout = min(conn.timeout, deadline)
 
     def _let_in_all(self, listener: socket.socket) -> None:
         while True:
@@ -184,19 +183,132 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RD)
 
-    # --- a request --------------------------------------------------------------------------------------------------
+    # --- a request arrives ------------------------------------------------------------------------------------------
+
+    def _first_bytes(self, conn: Connection, silent: Any, client: socket.socket) -> None:
+        """Take the first bytes of a request from a client that was silent until now."""
+        silent.remove(conn)
+        self.poller.unregister(client)
+        self._arrive(conn)
+
+    def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+        """Take the first bytes of a further request (gunicorn's finish_request registers this)."""
+        self._first_bytes(conn, self.keepalived_conns, client)
+
+    def _arrive(self, conn: Connection, have: bytes = b"") -> None:
+        conn.timeout = time.monotonic() + WHOLE
+        self.arriving[conn] = None
+        self.poller.register(conn.sock, EVENT_READ, partial(self._more_bytes, conn))
+        self._take(conn, have) if have else self._more_bytes(conn, conn.sock)
+
+    def _more_bytes(self, conn: Connection, client: socket.socket) -> None:
+        """Take what has arrived, without waiting."""
+        try:
+            self._take(conn, client.recv(PIECE))
+        except (BlockingIOError, InterruptedError):
+            pass
+        except MemoryError:
+            self._refuse(conn)
+        except OSError:
+            self._forget(conn)
+
+    def _take(self, conn: Connection, more: bytes) -> None:
+        before = len(conn.arrived)
+        whole = conn.receive(more)
+        self._held += len(conn.arrived) - before
+        if whole or (conn.body and not more):
+            self._whole(conn)  # also where it ends early: the client may have half hung up, and is told
+        elif not more:
+            self._forget(conn)
+        elif self._held > ROOM:
+            self._refuse(next(iter(self.arriving)))
+
+    def _whole(self, conn: Connection) -> None:
+        """Give a request its thread."""
+        del self.arriving[conn]
+        self._held -= len(conn.arrived)
+        self.poller.unregister(conn.sock)
+        self.enqueue_req(conn)
+
+    def _forget(self, conn: Connection) -> None:
+        self.arriving.pop(conn, None)
+        self._drop(conn)
+
+    def _refuse(self, conn: Connection) -> None:
+        """Tell a client that there is no room for its request."""
+        self.arriving.pop(conn, None)
+        self._held -= len(conn.arrived)
+        conn.arrived = bytearray()
+        with suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+        say_busy(conn.sock)
+        self._part(conn)
+
+    def murder_pending(self) -> None:
+        """Close what has been silent for too long, and what is too slow."""
+        super().murder_pending()
+        now = time.monotonic()
+        while self.arriving and (slowest := next(iter(self.arriving))).timeout <= now:
+            self._forget(slowest)
+        while self.leaving and (slowest := next(iter(self.leaving))).timeout <= now:
+            del self.leaving[slowest]
+            self._drop(slowest)
+
+    # --- a request is answered --------------------------------------------------------------------------------------
 
     def handle(self, conn: Connection) -> Any:
         """Answer one request of a connection, in a thread of the pool."""
-        going_on = super().handle(conn)
-        if not going_on:
-            conn.linger()
-        return going_on
+        try:
+            conn.begin()
+            return super().handle(conn)
+        except MemoryError:
+            say_busy(conn.sock)
+            return False
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
-        """Give the body its time, then answer."""
-        conn.parser.unreader.until += WHOLE - HEADERS
+        """Bound how long an answer may take to be taken, then answer."""
+        conn.sock.settimeout(TAKE)
         return super().handle_request(req, conn)
+
+    def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
+        """Say whether the connection goes on; a body that nobody wanted to read is not waited for."""
+        conn.parser.unreader.until = time.monotonic() + DRAIN
+        return bool(super()._keepalive_after(conn, keepalive))
+
+    def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
+        """Keep the connection, or let it go; what came with the last request is the beginning of the next."""
+        if fs.cancelled() or fs.exception() or not fs.result():
+            self._part(conn)
+        elif rest := conn.parser.unreader.take_buffered():
+            conn.sock.setblocking(False)
+            self._arrive(conn, rest)
+        else:
+            super().finish_request(conn, fs)
+
+    def _part(self, conn: Connection) -> None:
+        """Hang up, and wait for the client to (RFC 9112, 9.6): else what it still sends would cut off the answer."""
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+            self.poller.register(conn.sock, EVENT_READ, partial(self._last_bytes, conn))
+        except (OSError, ValueError):
+            self._drop(conn)
+            return
+        conn.timeout = time.monotonic() + LINGER
+        self.leaving[conn] = None
+
+    def _last_bytes(self, conn: Connection, client: socket.socket) -> None:
+        """Read past what nobody wants to know; at the end, or where that is too much, close."""
+        try:
+            more = len(client.recv(PIECE))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            more = 0
+        conn.length += more
+        if not more or conn.length > MOST:
+            del self.leaving[conn]
+            self._drop(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """
@@ -205,12 +317,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         gunicorn's own answer quotes the request line, and its log the address with its query.
         """
         del req, addr
+        if not isinstance(exc, ParseException):
+            _log.error("server", extra={"fields": {"event": "server", "kind": type(exc).__name__, "status": 503}})
+            say_busy(client)
+            return
         status = 414 if isinstance(exc, LimitRequestLine) else 431 if isinstance(exc, LimitRequestHeaders) else 400
-        self.log.info("refused: %s", type(exc).__name__)
-        reason, code, text = _REFUSALS[status]
-        said = _OUTCOME % (code, text)
-        with suppress(OSError):
-            client.sendall(
-                b"HTTP/1.1 %d %b\r\nConnection: close\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
-                b"X-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n\r\n%b" % (status, reason, len(said), said)
-            )
+        _log.info("refused", extra={"fields": {"event": "refused", "kind": type(exc).__name__, "status": status}})
+        say_refused(client, status)

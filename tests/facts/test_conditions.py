@@ -13,6 +13,7 @@ from cds_service.facts.evidence import YES
 from tests.build import (
     ENCOUNTER_DIAGNOSIS,
     ESKD,
+    ICD10CM,
     LEFT_OUT,
     Resource,
     clinical,
@@ -211,6 +212,17 @@ def test_a_genital_body_site_alone_means_no_calcinosis(facts: TakeIn) -> None:
     found = facts(condition(concept("N50.89", "http://hl7.org/fhir/sid/icd-10-cm"), bodySite=[{"text": "Scrotum"}]))
 
     assert {} == found.diagnoses
+
+
+@pytest.mark.parametrize("code", ["L97.122", "L97122", "L97.909", "N18.6", "N186"])
+def test_a_diagnosis_keeps_the_code_as_it_was_recorded(facts: TakeIn, code: str) -> None:
+    """
+    A block is known by its first characters; who checks the card looks for the code of the record.
+    """
+    found = facts(condition(code, ICD10CM)).diagnoses
+
+    assert found
+    assert {code} == {one.code for items in found.values() for one in items}
 
 
 def test_an_ulcer_is_named_as_the_record_names_it_whatever_its_site(facts: TakeIn) -> None:

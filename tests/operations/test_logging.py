@@ -1,0 +1,99 @@
+"""Logs that cannot be written (RELIABILITY 3.44): calls go on, and what is lost is counted."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from cds_service.web.logs import MOST, JsonLines, ToStandardError
+from tests.operations.load import hook_call, post
+from tests.operations.running import eventually, running
+
+
+def test_calls_go_on_where_nobody_reads_the_log(tmp_path: Path) -> None:
+    """
+    The pipe is full after some hundred lines; whoever should read it has stopped.
+    """
+    reading, writing = os.pipe()
+    try:
+        with running(tmp_path, "--workers", "1", stderr=writing) as service:
+            slowest = max(post(service.url, b"{", named="x" * 64)[2] for _ in range(1_500))
+            assert 1 > slowest
+            assert 200 == post(service.url, hook_call())[0]
+            assert 0 < len(os.read(reading, 65_536)), "now somebody reads again"
+            threading.Thread(target=drain, args=(reading,), daemon=True).start()
+    finally:
+        os.close(writing)
+
+
+def drain(there: int) -> None:
+    while os.read(there, 65_536):
+        pass
+
+
+def test_calls_go_on_where_the_disk_of_the_log_is_full(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full, running(tmp_path, "--workers", "1", stderr=full) as service:
+        for _ in range(20):
+            assert 200 == post(service.url, hook_call())[0]
+
+        eventually(lambda: service.metric("cds_log_lines_lost_total") >= 20)
+
+
+@pytest.fixture
+def record() -> logging.LogRecord:
+    made = logging.LogRecord("cds_service", logging.INFO, "", 0, "call", None, None)
+    made.__dict__["fields"] = {"event": "call"}
+    return made
+
+
+def test_more_lines_than_may_wait_are_lost_and_counted(
+    record: logging.LogRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked, written = threading.Event(), list[bytes]()
+
+    def write(_: int, line: bytes) -> int:
+        blocked.wait(10)
+        written.append(line)
+        return len(line)
+
+    monkeypatch.setattr("cds_service.web.logs.os.write", write)
+    handler = ToStandardError()
+    handler.setFormatter(JsonLines())
+    monkeypatch.setattr("cds_service.web.logs.sys.stderr", type("Stderr", (), {"fileno": lambda self: 2})())
+    handler.start()
+    since = time.monotonic()
+    for _ in range(MOST + 100):
+        handler.emit(record)
+    assert 5 > time.monotonic() - since
+    assert 90 < handler.lost <= 100
+    blocked.set()
+    handler.stop(10)
+
+    assert MOST + 100 == handler.lost + len(written)
+    assert {"event"} < set(json.loads(written[-1]))
+
+
+def test_a_line_that_the_disk_took_in_part_spoils_no_other(
+    record: logging.LogRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, rooms = bytearray(), [10, 1_000]
+
+    def write(_: int, line: bytes) -> int:
+        taken.extend(line[: (room := rooms.pop(0))])
+        return min(room, len(line))
+
+    monkeypatch.setattr("cds_service.web.logs.os.write", write)
+    monkeypatch.setattr("cds_service.web.logs.sys.stderr", type("Stderr", (), {"fileno": lambda self: 2})())
+    handler = ToStandardError()
+    handler.setFormatter(JsonLines())
+    handler._write(record)
+    handler._write(record)
+
+    assert 1 == handler.lost
+    assert "call" == json.loads(bytes(taken).splitlines()[1])["event"]
