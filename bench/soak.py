@@ -44,8 +44,8 @@ def hostile_bodies() -> list[bytes]:
 
 
 def feedback() -> bytes:
-    """Return feedback about one of ten thousand cards, so that some of it comes twice."""
-    card = f"soak-{random.randrange(10_000)}"
+    """Return feedback about one of five hundred cards, so that most of it comes again."""
+    card = f"soak-{random.randrange(500)}"
     said = {"card": card, "outcome": "overridden", "outcomeTimestamp": "2026-11-21T12:00:00Z"}
     return json.dumps({"feedback": [said]}).encode()
 

@@ -35,7 +35,7 @@ KIND_OF = {
     "MedicationStatement": model.STATEMENTS,
     "Procedure": model.PROCEDURES,
 }
-# So many resources are answered in time (docs/operate.md, "Limits").
+# So many resources under one key are answered in time (docs/operate.md, "Limits").
 MAX_RESOURCES = 20_000
 T = TypeVar("T")
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -97,9 +97,9 @@ def open_values(prefetch: Mapping[str, Raw], shaped: object = None) -> dict[str,
         opened = {key: _open_shaped(value) for key, value in sent.items()}
     else:
         opened = {key: open_value(raw) for key, raw in prefetch.items()}
-    if sum([len(value.found) + len(value.labs) + value.misfits for value in opened.values()]) > MAX_RESOURCES:
+    if any(len(value.found) + len(value.labs) + value.misfits > MAX_RESOURCES for value in opened.values()):
         raise RequestTooLarge(
-            f"The prefetch holds more than {MAX_RESOURCES:,} resources.",
+            f"One value of the prefetch holds more than {MAX_RESOURCES:,} resources.",
             where="/prefetch",
             remedy="Limit the prefetch with _count, or send newer results only.",
         )

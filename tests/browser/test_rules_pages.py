@@ -62,17 +62,20 @@ def still(browser: Browser) -> Iterator[Page]:
 
 def test_from_a_card_to_its_evidence_and_to_all_rules_without_script(still: Page, address: str) -> None:
     still.goto(f"{address}/sandbox/dialysis-high-phosphate")
-    still.get_by_role("link", name="Source and evidence").first.click()
+    with still.expect_popup() as opened:
+        still.get_by_role("link", name="Source and evidence").first.click()
+    attributes = opened.value
+    attributes.wait_for_load_state()
 
-    assert still.get_by_role("heading", level=1).inner_text().startswith("Source attributes")
+    assert attributes.get_by_role("heading", level=1).inner_text().startswith("Source attributes")
 
-    still.get_by_role("link", name="The rule in words").click()
+    attributes.get_by_role("link", name="The rule in words").click()
 
-    assert still.get_by_role("heading", name="The rule fires when").is_visible()
+    assert attributes.get_by_role("heading", name="The rule fires when").is_visible()
 
-    still.get_by_role("link", name="All rules").click()
+    attributes.get_by_role("link", name="All rules").click()
 
-    assert still.get_by_role("heading", name="What this service asks, and why").is_visible()
+    assert attributes.get_by_role("heading", name="What this service asks, and why").is_visible()
 
 
 def test_the_keyboard_comes_to_the_content_first(still: Page, address: str) -> None:

@@ -137,3 +137,47 @@ def test_an_empty_record_costs_no_reading(when: str) -> None:
 
     assert "no" == told.verdict.value
     assert facts(labs(ferritin="today: 9 ng/mL")).memo == {}
+
+
+# --- what is not known ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scene", "verdict"),
+    [
+        ("", "no"),
+        ("truncated: [observations]\n", "unknown"),
+    ],
+)
+def test_what_was_cut_off_may_hold_a_result_that_lies_nearer(scene: str, verdict: str) -> None:
+    """
+    A normal bicarbonate beside the calcium is a NO only where no other one can lie beside it.
+    """
+    told = judge(
+        ALKALI,
+        scene + labs(calcium_total=CALCIUM, bicarbonate="9 days ago: 28 mmol/L", creatinine="9 days ago: 1.4 mg/dL"),
+    )
+
+    assert verdict == told.verdict.value, "\n".join(told.lines())
+
+
+@pytest.mark.parametrize(("alp", "verdict"), [("100 U/L", "no"), ("300 U/L", "unknown")])
+def test_a_calcium_that_is_only_a_bound_leaves_the_others_to_decide(alp: str, verdict: str) -> None:
+    told = judge(
+        BONE, labs(calcium_total='9 days ago: "<12 mg/dL"', alp=f"9 days ago: {alp}", phosphate="9 days ago: 2.0 mg/dL")
+    )
+
+    assert verdict == told.verdict.value, "\n".join(told.lines())
+
+
+@pytest.mark.parametrize(("reaches", "verdict"), [(4, "unknown"), (5, "no")])
+def test_a_page_that_reaches_back_beyond_72_hours_says_what_was_not_measured(reaches: int, verdict: str) -> None:
+    """
+    A page sorted by time that was cut off is complete for the days it spans (KNOWLEDGE 5.2, CC-18: 72 hours).
+    """
+    told = judge(
+        LYSIS,
+        "truncated: [observations]\n" + labs(potassium=f"today: 4 mmol/L, {reaches} days ago: 4 mmol/L"),
+    )
+
+    assert verdict == told.verdict.value, "\n".join(told.lines())

@@ -35,7 +35,7 @@ ONCE = ("-k", "not large")
 def main() -> None:
     """Try the mutants, and print one line for each, then a table."""
     asked = _asked()
-    mutating = Mutating(ROOT, MODULES, asked.only, Sample(asked.sample, asked.skip, asked.seed))
+    mutating = Mutating(ROOT, MODULES, asked.only, Sample(asked.sample, asked.skip, asked.seed), asked.calls)
     paths = [str(ROOT / name) for name in TESTS]
     sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}", *ONCE, *paths], plugins=[mutating]))
 
@@ -45,6 +45,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=420, help="how many mutants, drawn at random")
     parser.add_argument("--skip", type=int, default=0, help="how many of them to leave out, to go on after a stop")
     parser.add_argument("--seed", type=int, default=20261121)
+    parser.add_argument("--calls", type=Path, help="a file that keeps which tests call which functions, for next time")
     parser.add_argument("--only", default="", help="only mutants whose name contains this, and then all of them")
     return parser.parse_args()
 

@@ -39,8 +39,8 @@ class Sample(NamedTuple):
 class Mutating:
     """Collects the tests as usual, then tries a sample of mutants on them."""
 
-    def __init__(self, root: Path, modules: Sequence[str], only: str, sample: Sample) -> None:
-        self._root, self._modules = root, modules
+    def __init__(self, root: Path, modules: Sequence[str], only: str, sample: Sample, kept: Path | None) -> None:
+        self._root, self._modules, self._kept = root, modules, kept
         everything = [one for name in modules for one in mutants(name, (root / name).read_text(encoding="utf-8"))]
         chosen = [one for one in everything if only in one.name]
         self._mutants, self._only = chosen if only else sample.of(chosen), only
@@ -51,9 +51,7 @@ class Mutating:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Try every mutant in a child of its own."""
         _say(f"{len(session.items)} tests, {len(self._mutants)} of {self._all} mutants")
-        # Of a few mutants that are asked for by name every test is tried.
-        empty = b'{"tests": [], "everybody": []}'
-        calls = msgspec.json.decode(empty if self._only else _in_child(lambda: self._record(session))[1])
+        calls = msgspec.json.decode(self._calls(session))
         known = {Function(*one["function"]): one["tests"] for one in calls["tests"]}
         everybody = {Function(*one) for one in calls["everybody"]}
         fate: Counter[tuple[str, str]] = Counter()
@@ -65,6 +63,17 @@ class Mutating:
             _say(f"{number} {said} {time.perf_counter() - started:.0f}s {len(which)} tests {mutant.name}")
         _say(_table(self._modules, fate))
         return True
+
+    def _calls(self, session: pytest.Session) -> bytes:
+        """Return which tests call which functions; of mutants that are asked for by name every test is tried."""
+        if self._only:
+            return b'{"tests": [], "everybody": []}'
+        if self._kept and self._kept.exists():
+            return self._kept.read_bytes()
+        _, calls = _in_child(lambda: self._record(session))
+        if self._kept:
+            self._kept.write_bytes(calls)
+        return calls
 
     def _record(self, session: pytest.Session) -> tuple[int, bytes]:
         """Run all tests once, and note which functions each of them calls."""

@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from cds_service.facts.evidence import UNKNOWN, YES, Judgement
+from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement
 from cds_service.facts.model import Facts
 from cds_service.rules.evaluation import evaluate
 from cds_service.rules.model import CardText, Citation, Escalation, Rule, Values
@@ -115,3 +115,31 @@ def test_an_outcome_keeps_the_values_it_was_judged_by() -> None:
 
     assert YES is outcome.verdict
     assert values is outcome.values
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["at the top", "below"])
+def test_a_wording_that_breaks_is_the_failure_of_its_rule(nested: bool) -> None:
+    """
+    A trail is worded late: what breaks then must not reach the card, or the other rules.
+    """
+
+    def worded() -> str:
+        raise KeyError("phosphate 7.1")
+
+    broken = Judgement(YES, worded)
+    judgement = Judgement(YES, "all of", (broken,)) if nested else broken
+    rule = msgspec.structs.replace(RULE, when=lambda _facts, _values: judgement)
+
+    outcome = evaluate(rule, facts(BY_CODE), NOTHING)
+
+    assert (UNKNOWN, "KeyError") == (outcome.verdict, outcome.failed)
+
+
+def test_what_does_not_hold_need_not_be_worded() -> None:
+    def worded() -> str:
+        raise KeyError("phosphate 7.1")
+
+    judgement = Judgement(YES, "any of", (Judgement(NO, worded),))
+    rule = msgspec.structs.replace(RULE, when=lambda _facts, _values: judgement)
+
+    assert "" == evaluate(rule, facts(BY_CODE), NOTHING).failed

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cds_service.errors import ContentError
 from cds_service.facts.evidence import NO, UNKNOWN, YES, Verdict
-from cds_service.rules import Rule, load_book
+from cds_service.facts.model import Draft
+from cds_service.rules import Rule, load_book, ordering
 from cds_service.rules.ordering import ORDER_HOOKS, UNREAD
-from tests.rules.bedside import RULE, SERVICE, changed, clause, facts, judge, small_content
+from tests.rules.bedside import RULE, SERVICE, changed, clause, facts, judge, small_content, words
 
 ABOUT = RULE.replace("status: active\n", "status: active\nhooks: [patient-view, order-select]\nabout_order: [vka]\n")
 HIGH = "labs: {phosphate: {3 days ago: 7.0 mg/dL}}\nmedications: [vka]"
@@ -55,6 +57,33 @@ def refused(folder: Path, text: str) -> ContentError:
 )
 def test_an_order_is_this_or_not_or_nobody_can_tell(when: str, orders: str, verdict: Verdict) -> None:
     assert judge(when, f"orders: {orders}").verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("reference", "wanted", "verdict"),
+    [
+        ("MedicationRequest/1", {"vka"}, UNKNOWN),
+        ("MedicationRequest/1", {"nephrology"}, NO),
+        ("MedicationRequest/1", {"vka", "nephrology"}, UNKNOWN),
+        ("MedicationOrder/1", {"nephrology"}, NO),
+        ("ServiceRequest/1", {"vka"}, NO),
+        ("ServiceRequest/1", {"nephrology"}, UNKNOWN),
+        ("ServiceRequest/1", {"vka", "nephrology"}, UNKNOWN),
+        ("Appointment/1", {"vka"}, NO),
+        ("Appointment/1", {"nephrology"}, UNKNOWN),
+        ("NutritionOrder/1", {"vka"}, UNKNOWN),
+        ("", {"vka"}, UNKNOWN),
+    ],
+)
+def test_an_order_that_cannot_be_read_may_be_what_its_type_allows(
+    reference: str, wanted: set[str], verdict: Verdict
+) -> None:
+    draft = Draft("", "", "", "its code means nothing here", "", reference=reference)
+    asked = msgspec.structs.replace(facts("orders: []"), orders=(draft,))
+
+    told = ordering.judge(asked, "ordering", frozenset(wanted), ordering.kinds_of(wanted, words()))
+
+    assert verdict is told.verdict
 
 
 def test_the_order_is_what_the_finding_rests_on() -> None:

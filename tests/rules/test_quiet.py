@@ -4,18 +4,21 @@ Quiet times as rules write them: how long, on which hook, and what ends them ear
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cds_service.errors import ContentError
-from cds_service.facts.evidence import YES, Judgement
+from cds_service.facts.evidence import NO, YES, Judgement
+from cds_service.facts.model import Draft
 from cds_service.rules import quiet
 from cds_service.rules.book import load_book
 from cds_service.rules.model import Outcome, Rule
-from cds_service.rules.quiet import Sight
-from tests.rules.bedside import RULE, changed, small_content
+from cds_service.rules.quiet import Seen, Sight, Viewer
+from tests.rules.bedside import RULE, changed, facts, judge, small_content
 
 QUIET = "  quiet_for: 30 days\n"
 STEP = """\
@@ -190,3 +193,96 @@ def test_a_time_that_does_not_read_is_refused(tmp_path: Path, written: str) -> N
         load_book(small_content(tmp_path, text))
 
     assert ("wrong-shape", f"rules/monitoring/of-a-test.yaml:{line}") == (refusal.value.slug, refusal.value.where)
+
+
+# --- what a finding rested on ----------------------------------------------------------------------------------------
+
+
+class Plain:
+    """A state that remembers nothing, and whose pseudonyms can be read."""
+
+    def pseudonym(self, *parts: str) -> str:
+        return " + ".join(parts)
+
+    def remember(self, card: str, seen: Sequence[Seen]) -> None:
+        """Forget."""
+
+    def shown(self, _viewer: Viewer, _rule: str) -> Seen | None:
+        return None
+
+    def overridden(self, _card: str, _at: float) -> bool:
+        return False
+
+    def override(self, _viewer: Viewer, _rule: str, _drafts: str) -> Seen | None:
+        return None
+
+
+def seen_now(rule_: Rule, judgement: Judgement, scene: str = "", *drafts: Draft) -> Sight:
+    """Return what a finding rests on, in words that can be read."""
+    found = msgspec.structs.replace(outcome(rule_), judgement=judgement)
+
+    return quiet.sight(found, msgspec.structs.replace(facts(scene), orders=drafts), Plain())
+
+
+def test_the_mark_of_a_finding_is_made_of_what_holds(tmp_path: Path) -> None:
+    """
+    Tests that are missing and facts of branches that hold count; a branch that does not hold leaves no mark.
+    """
+    missing, other = Judgement(YES, "", absent="PTH"), Judgement(NO, "", absent="calcium")
+    told = Judgement(YES, "", (missing, other, Judgement(YES, "", items=judge("taking: vka", VKA).items)))
+
+    mark = seen_now(rule(tmp_path, QUIET), told).mark
+
+    assert mark.startswith("PTH + vka|")
+    assert "calcium" not in mark
+    assert "" == seen_now(rule(tmp_path, QUIET), Judgement(YES, "")).mark
+
+
+VKA, ORDERS = "medications: [vka]", "orders: []"
+
+
+@pytest.mark.parametrize(
+    ("drafts", "about", "expected"),
+    [
+        (("MedicationRequest/2", "MedicationRequest/1"), (), "MedicationRequest/1 + MedicationRequest/2"),
+        (("MedicationRequest/2", "MedicationRequest/1"), (0,), "MedicationRequest/2"),
+        (("MedicationRequest/1", "draft"), (), quiet.NAMELESS),
+        (("draft",), (0,), quiet.NAMELESS),
+        ((), (), quiet.NAMELESS),
+    ],
+)
+def test_a_finding_about_orders_knows_which(
+    tmp_path: Path, drafts: tuple[str, ...], about: tuple[int, ...], expected: str
+) -> None:
+    """
+    Those that it rests on, else all that are being chosen; an order without an id cannot be told again.
+    """
+    orders = [Draft("vka", "RxNorm", "1", "code", "warfarin", reference=one) for one in drafts]
+    judgement = Judgement(YES, "", items=tuple(orders[place] for place in about))
+
+    assert expected == seen_now(rule(tmp_path, QUIET), judgement, ORDERS, *orders).drafts
+
+
+def test_orders_that_are_not_chosen_are_not_what_a_finding_is_about(tmp_path: Path) -> None:
+    chosen, other = (Draft("vka", "RxNorm", "1", "code", "", reference=f"MedicationRequest/{n}") for n in (1, 2))
+    orders = (chosen, msgspec.structs.replace(other, selected=False))
+
+    assert "MedicationRequest/1" == seen_now(rule(tmp_path, QUIET), Judgement(YES, ""), ORDERS, *orders).drafts
+
+
+def test_where_no_order_is_made_a_finding_is_about_none(tmp_path: Path) -> None:
+    assert "" == seen_now(rule(tmp_path, QUIET), Judgement(YES, "")).drafts
+
+
+def test_what_can_end_the_quiet_time_is_remembered(tmp_path: Path) -> None:
+    scene = """
+labs: {phosphate: {3 days ago: 6.0 mg/dL, 9 days ago: 7.0 mg/dL}}
+medications: [vka]
+diagnoses: [{concept: les-strong, onset: 5 days ago}, {concept: les-pain, onset: 9 days ago, clinical: resolved}]
+"""
+    now = seen_now(rule(tmp_path, LINES), Judgement(YES, ""), scene)
+
+    assert {"phosphate": Decimal("6.0")} == now.values
+    assert {"lesion", "vka"} == {one.partition(":")[0] for one in now.known}
+    assert not any("les-pain" in one for one in now.known)
+    assert (frozenset(), {}) == (seen_now(rule(tmp_path, QUIET), Judgement(YES, ""), scene).known, {})

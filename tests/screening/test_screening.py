@@ -135,7 +135,7 @@ def test_nothing_to_count_is_no_error(book: RuleBook) -> None:
         ("observations", "Calcium [Mass/volume] in Blood", "calcium-total"),
         ("observations", "Creatinine", "creatinine"),
         ("conditions", "Calcium deposit", ""),
-        ("medications", "warfarin sodium 5 MG Oral Tablet", "vka"),
+        ("medications", "phenprocoumon 3 MG Oral Tablet", "vka"),
         ("observations", "Pth", "pth"),
         ("observations", "Depth of wound", ""),
         ("observations", "", ""),
