@@ -326,3 +326,10 @@ def test_every_judgement_says_what_it_rests_on(facts: TakeIn) -> None:
 
     assert "N18.6" in trail
     assert "302497006" in trail
+
+
+def test_a_diagnosis_lasts_since_its_day_and_a_procedure_was_done_on_it(facts: TakeIn) -> None:
+    lines = kidney.failure(facts(condition(days=9), procedure(performedDateTime=ago(2)))).lines()
+    said = [line for line in lines if "2026-0" in line]
+
+    assert [True, False] == [", since 2026-" in line for line in said]

@@ -392,3 +392,23 @@ def test_text_in_the_unit_stays_text(facts: TakeIn) -> None:
     found = facts(observation(valueQuantity=written))
 
     assert ["mg/dL <script>"] == [result.unit for result in found.measurements.get("phosphate", ())] or reasons(found)
+
+
+@pytest.mark.parametrize(
+    ("dates", "newest"),
+    [
+        (("2026-02", "2026-02-20"), "2026-02"),
+        (("2026-02-20", "2026-02"), "2026-02"),
+        (("2026-01", "2026-02-20"), "2026-02-20"),
+        (("2026-02-20T08:00:00Z", "2026-02-20T08:30:00+01:00"), "2026-02-20T08:00:00Z"),
+        (("2026-02-20T08:30:00+01:00", "2026-02-20T08:00:00Z"), "2026-02-20T08:00:00Z"),
+        (("2026-02-20T08:30:00+01:00", "2026-02-20T09:00:00+01:00"), "2026-02-20T09:00:00+01:00"),
+    ],
+)
+def test_the_newest_result_is_the_one_that_ends_last(facts: TakeIn, dates: tuple[str, ...], newest: str) -> None:
+    """
+    Dates sort as text only where all are written alike: a month ends after its days, and zones differ.
+    """
+    results = [observation(value=4 + place, effectiveDateTime=when) for place, when in enumerate(dates)]
+
+    assert 4 + dates.index(newest) == facts(*results).measurements["phosphate"][0].value

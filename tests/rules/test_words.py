@@ -4,8 +4,11 @@ Every word of the language on a patient read on the real road: what is found, wh
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
+from cds_service.facts.model import Measurement
 from cds_service.rules.words import WORDS
 from tests.rules.bedside import judge
 
@@ -239,3 +242,21 @@ def test_a_trail_says_why_a_newer_result_was_not_used() -> None:
 )
 def test_an_absence_that_is_the_finding_is_named(scene: str, absent: str) -> None:
     assert absent == judge("not_done: phosphate\nwithin: days", scene).absent
+
+
+@pytest.mark.parametrize(
+    ("when", "results", "shown"),
+    [
+        ("highest: phosphate\nabove: limit", "9 days ago: 8 mg/dL, 2 days ago: 6 mg/dL", "8"),
+        ("highest: phosphate\nabove: limit", "9 days ago: 6 mg/dL, 2 days ago: 8 mg/dL", "8"),
+        ("highest: phosphate\nabove: top", "9 days ago: 6 mg/dL, 2 days ago: 5 mg/dL", "6"),
+        ("lowest: phosphate\nbelow: limit", "9 days ago: 3 mg/dL, 2 days ago: 4 mg/dL", "3"),
+        ("lowest: phosphate\nbelow: limit", "9 days ago: 3 mg/dL, 4 days ago: 2 mg/dL, 2 days ago: 4 mg/dL", "2"),
+        ("latest: phosphate\nabove: limit", "9 days ago: 8 mg/dL, 2 days ago: 6 mg/dL", "6"),
+    ],
+)
+def test_the_result_that_is_shown_is_the_one_that_was_asked_for(when: str, results: str, shown: str) -> None:
+    [found] = judge(when, f"labs: {{phosphate: {{{results}}}}}").items
+
+    assert isinstance(found, Measurement)
+    assert Decimal(shown) == found.value

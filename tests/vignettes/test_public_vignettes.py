@@ -108,6 +108,7 @@ def site_of(vignette: Vignette, content: Path, book: RuleBook) -> RuleBook:
         ]
         for number, threshold, value in pairs
     }
+    (content / "sites").mkdir(exist_ok=True)
     (content / "sites" / "vignette.yaml").write_text(json.dumps({"site": "vignette", "thresholds": said}))
 
     return load_book(content, "vignette")
