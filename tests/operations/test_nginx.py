@@ -4,94 +4,28 @@ The configuration of deploy/nginx, in a real nginx before a real service: TLS, w
 
 from __future__ import annotations
 
-import datetime as dt
-import os
 import re
-import shutil
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.build import ROOT
 from tests.operations.load import PATH, hook_call
+from tests.operations.proxying import in_front_of
 from tests.operations.running import running
-
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-
-def certificate(folder: Path) -> None:
-    """Write a certificate of a day for localhost."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "tls.key").write_bytes(private)
-    (folder / "tls.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-
-
-def configuration(folder: Path, service: str, port: int) -> Path:
-    """Write the configuration as it is delivered, but for its addresses and the places of its files."""
-    server = (ROOT / "deploy" / "nginx" / "default.conf").read_text(encoding="utf-8")
-    server = server.replace("/etc/nginx/certs", str(folder)).replace("http://cds:8080", service)
-    server = server.replace("listen 8443", f"listen 127.0.0.1:{port}").replace("/dev/stdout", f"{folder}/access")
-    server = server.replace("/dev/stderr", f"{folder}/errors")
-    server = server.replace("http2 on;", "")  # a word of nginx 1.25, and Debian's is older
-    places = "".join(
-        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    main = f"pid {folder}/pid; error_log {folder}/errors; daemon off; worker_processes 1;"
-    main += " user root;" if os.geteuid() == 0 else ""  # its folder is ours
-    path = folder / "nginx.conf"
-    path.write_text(f"{main} events {{}} http {{ {places} {server} }}", encoding="utf-8")
-    return path
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Give the address of an nginx before a service, and the folder of its logs."""
-    if NGINX is None:
-        pytest.fail("nginx is missing") if os.environ.get("CDS_CI") else pytest.skip("nginx is missing")
-    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
-    certificate(folder)
-    with running(folder, "--workers", "1") as service:
-        config = configuration(folder, service.url, port)
-        process = subprocess.Popen([str(NGINX), "-p", str(folder), "-c", str(config)], stderr=subprocess.PIPE)
-        for _ in range(100):
-            with socket.socket() as one:
-                if one.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, process.communicate()[1]
-            time.sleep(0.05)
-        yield f"https://localhost:{port}", folder
-        process.terminate()
-        process.communicate(timeout=10)
+    folder = tmp_path_factory.mktemp("nginx")
+    with running(folder, "--workers", "1") as service, in_front_of(folder, service.url) as url:
+        yield url, folder
 
 
 def ask(proxy: tuple[str, Path], path: str, raw: bytes | None = None, **headers: str) -> requests.Response:
