@@ -17,10 +17,13 @@ from cds_service.facts.evidence import UNKNOWN, YES, Judgement
 from cds_service.facts.model import KINDS, Facts
 from cds_service.protocol.cards import Card, Response
 from cds_service.protocol.request import HookRequest
+from cds_service.rules import exempting
 from cds_service.rules.book import RuleBook, ServiceRules
 from cds_service.rules.evaluation import evaluate
+from cds_service.rules.exempting import Occasion
 from cds_service.rules.model import Outcome, Rule, Values
 from cds_service.rules.quiet import Held, Hush, QuietState, Viewer
+from cds_service.rules.ruling_out import Sieve
 
 Asked = tuple[tuple[Rule, Values], ...]
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -39,33 +42,40 @@ class Decision(msgspec.Struct, frozen=True):
     @property
     def fired(self) -> list[Outcome]:
         """The active rules that fired."""
-        return [outcome for outcome in self.outcomes if outcome.verdict is YES]
+        return [outcome for outcome in self.outcomes if outcome.judgement.verdict is YES]
 
     @property
     def not_evaluated(self) -> list[Outcome]:
         """The active rules that could not be evaluated, or that broke."""
-        return [outcome for outcome in self.outcomes if outcome.verdict is UNKNOWN]
+        return [outcome for outcome in self.outcomes if outcome.judgement.verdict is UNKNOWN]
 
 
-def decide(facts: Facts, book: RuleBook, service: ServiceRules, off: Mapping[str, str] = NOTHING_OFF) -> Decision:
+def decide(
+    facts: Facts,
+    book: RuleBook,
+    service: ServiceRules,
+    off: Mapping[str, str] = NOTHING_OFF,
+    day: date | None = None,
+    *,
+    trails: bool = True,
+) -> Decision:
     """
     Ask every rule of a service. One rule that fails never silences another.
 
     Rules that are ``off`` are not asked, and named as not evaluated, with the reason that ``off`` gives: their silence
-    must not look like safety.
+    must not look like safety. Thresholds are those of the call's own day, unless another ``day`` is given. Without
+    ``trails`` rules that cannot fire do not say why, and the answer is there sooner.
     """
     if facts.person.deceased:
         return Decision(facts, tuple(_not_for_the_dead(book, service, facts)))
-    _, active, pilot = _in_force(book, service, day_of(facts))
+    _, active, pilot, sieve = _in_force(book, service, day or day_of(facts))
+    known: Mapping[str, Outcome] = {} if trails else sieve.ruled_out(facts)
+    if off:
+        known = {**known, **{rule.id: _off(rule, values, off[rule.id]) for rule, values in active if rule.id in off}}
     return Decision(
         facts,
-        tuple(
-            [
-                evaluate(rule, facts, values) if rule.id not in off else _off(rule, values, off[rule.id])
-                for rule, values in active
-            ]
-        ),
-        tuple([evaluate(rule, facts, values) for rule, values in pilot if rule.id not in off]),
+        tuple([known.get(rule.id) or evaluate(rule, facts, values) for rule, values in active]),
+        tuple([known.get(rule.id) or evaluate(rule, facts, values) for rule, values in pilot if rule.id not in off]),
     )
 
 
@@ -79,13 +89,13 @@ def stopped(service: ServiceRules) -> Response:
     return Response([], {EXTENSION: {"not_evaluated": [{"rule": rule, "missing": [OFF]} for rule in active]}})
 
 
-def _in_force(book: RuleBook, service: ServiceRules, day: date) -> tuple[ServiceRules, Asked, Asked]:
+def _in_force(book: RuleBook, service: ServiceRules, day: date) -> tuple[ServiceRules, Asked, Asked, Sieve]:
     """Return the active rules and those in pilot, with their thresholds of the day; made once a day."""
 
-    def make() -> tuple[ServiceRules, Asked, Asked]:
+    def make() -> tuple[ServiceRules, Asked, Asked, Sieve]:
         asked = [(rule, book.values(rule, day)) for rule in service.rules]
         active, pilot = (tuple(one for one in asked if one[0].status == status) for status in ("active", "pilot"))
-        return service, active, pilot
+        return service, active, pilot, Sieve(asked)
 
     # A service is known by its identity, so it has to live as long as what is remembered of it.
     return book.once(("in force", id(service), day), make)
@@ -111,17 +121,19 @@ def respond(
     new_id: Callable[[], str],
     state: QuietState | None = None,
     gaps: Mapping[str, str] = MappingProxyType({}),
+    issuer: str = "",
 ) -> Response:
     """
-    Turn a decision into the answer to the hook call; without a state nothing is ever quiet.
+    Turn a decision into the answer to the hook call; without a state nothing is ever quiet, and nobody excepted.
 
-    ``gaps`` says for prefetch keys that were asked of the FHIR server, and did not come, why not.
+    ``gaps`` says for prefetch keys that were asked of the FHIR server, and did not come, why not. ``issuer`` is the
+    client that calls, where it has proved who it is.
 
     Raises NoData where no rule at all could be evaluated: an empty answer would look like safety.
     """
     if _nothing_known(decision):
         raise _no_data(decision, gaps)
-    cards, held = _speak(decision, book, service, request, new_id, state)
+    cards, held = _speak(decision, book, service, request, new_id, state, issuer)
     said: dict[str, Any] = {}
     if decision.not_evaluated:
         said["not_evaluated"] = [
@@ -165,20 +177,36 @@ def _speak(
     request: HookRequest,
     new_id: Callable[[], str],
     state: QuietState | None,
+    issuer: str,
 ) -> tuple[list[Card], list[Held]]:
     """Return the cards, and the findings that stay quiet: held back is never forgotten, the answer names them."""
     fired = decision.fired
     if not fired:
         return [], []
-    hush = _hush(decision.facts, service, request, state) if state else None
-    speaking, quiet = hush.sort(fired) if hush else (fired, [])
+    facts, speaking, withheld = decision.facts, fired, list[Held]()
+    if state:
+        speaking, withheld = exempting.sorted_out(
+            fired, facts, day_of(facts), lambda: _occasion(request, state, issuer)
+        )
+    hush = _hush(facts, service, request, state) if state else None
+    speaking, quiet = hush.sort(speaking) if hush else (speaking, [])
     cards, beyond = write_cards(
-        speaking, service.card_limit, decision.facts, book, request, new_id, calciphylaxis=possible(fired)
+        speaking, service.card_limit, facts, book, request, new_id, calciphylaxis=possible(fired)
     )
     if hush:
         for card in cards:
             hush.remember(card.uuid, [rule["id"] for rule in card.extension[EXTENSION]["rules"]])
-    return cards, [*quiet, *(Held(one, f"beyond the limit of {service.card_limit} cards") for one in beyond)]
+    return cards, [*withheld, *quiet, *(Held(one, f"beyond the limit of {service.card_limit} cards") for one in beyond)]
+
+
+def _occasion(request: HookRequest, state: QuietState, issuer: str) -> Occasion:
+    server, encounter = request.fhir_server, request.encounter_id
+    return Occasion(
+        patient=state.pseudonym("patient", server, request.patient_id),
+        encounter=state.pseudonym("encounter", server, encounter) if encounter else "",
+        user=request.user_id.partition("/")[0],
+        client=issuer,
+    )
 
 
 def _hush(facts: Facts, service: ServiceRules, request: HookRequest, state: QuietState) -> Hush:

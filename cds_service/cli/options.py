@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cds_service.errors import SettingsError
+from cds_service.errors import SettingsError, Unavailable
 from cds_service.rules.book import RuleBook, load_book
+from cds_service.rules.tuning import tuned
 from cds_service.screening.local import NEWEST, TODAY
 from cds_service.web.settings import Settings, content_folder
 
@@ -88,3 +90,27 @@ def book_of(chosen: Settings) -> RuleBook:
             remedy="Name another with --content or CDS_CONTENT.",
         )
     return load_book(folder, chosen.site)
+
+
+def book_in_force(chosen: Settings, today: date) -> RuleBook:
+    """
+    Return the rule book that the service answers with: the files, and what admins decided, if there is a ledger.
+
+    A ledger that cannot be read is said so, and left out.
+    """
+    from cds_service.adapters.governance import Governance
+    from cds_service.adapters.ledger import Database, read_key
+    from cds_service.adapters.ledger.database import address
+    from cds_service.adapters.ledger.migrating import check_version
+
+    book, target = book_of(chosen), address(chosen.database_url)
+    if target.get_backend_name() == "sqlite" and not Path(str(target.database)).exists():
+        return book
+    try:
+        database = Database(chosen.database_url, make=False)
+        check_version(database)
+        governance = Governance(database, read_key(os.environ, chosen.database_url), time.time)
+        return tuned(book, governance.decided(), today)
+    except (SettingsError, Unavailable) as problem:
+        click.echo(f"Without the decisions of admins: {problem.what}", err=True)
+        return book

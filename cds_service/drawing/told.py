@@ -129,6 +129,13 @@ def view(facts: Facts, outcomes: Sequence[Outcome], book: RuleBook) -> View:
     )
 
 
+def glance(facts: Facts, words: Terminology) -> tuple[str, tuple[Dropped, ...], tuple[tuple[str, str], ...]]:
+    """Return whom facts are about without naming anybody, what was set aside, and what was there to be looked at."""
+    counted = Counter((*_named(one, words), _reason(one)) for one in facts.set_aside)
+    dropped = tuple(Dropped("", what, day, reason, times) for (what, day, reason), times in counted.items())
+    return _who(facts), dropped, tuple(_loaded(facts))
+
+
 def _who(facts: Facts) -> str:
     """Say who it is about without naming anybody: sex and age."""
     born, sex = facts.person.born, facts.person.sex or "sex not recorded"
@@ -221,7 +228,12 @@ def _day(one: SetAside | Aside) -> str:
 
 
 def _reason(one: SetAside) -> str:
-    return _REASONS.get(one.reason) or words_for(one.reason)
+    return reason_in_words(one.reason)
+
+
+def reason_in_words(reason: str) -> str:
+    """Say why something was set aside."""
+    return _REASONS.get(reason) or words_for(reason)
 
 
 def _loaded(facts: Facts) -> Iterable[tuple[str, str]]:

@@ -67,24 +67,6 @@ class RuleBook(msgspec.Struct, frozen=True):
         return self.once((rule.id, day), lambda: thresholds.in_force(rule.thresholds, day))
 
 
-class Shelf:
-    """Where the book in force lies: replaced whole by one assignment; a broken book never replaces a good one."""
-
-    def __init__(self, book: RuleBook) -> None:
-        self.book = book
-        self.stale: ContentError | None = None
-
-    def reload(self, content: Path, site: str = "") -> bool:
-        """Load the content anew; on any error keep the book in force and remember the error."""
-        try:
-            self.book, self.stale = load_book(content, site), None
-        except ContentError as failure:
-            self.stale = failure
-        except Exception as failure:  # noqa: BLE001 - content of any shape must not take the book in force away
-            self.stale = ContentError(f"The content cannot be read ({type(failure).__name__}).", where=content.name)
-        return self.stale is None
-
-
 def load_book(content: Path, site: str = "") -> RuleBook:
     """Load a content folder (``hooks/``). Raises ContentError, with file and line, for the first thing wrong."""
     words, chosen = load_words(content, site)

@@ -20,6 +20,9 @@ from cds_service.terminology import Terminology
 from cds_service.terminology import site as terminology_site
 from cds_service.terminology.site import Extension
 
+# Where an exported file (rules/tuning_files.py) holds what a site file cannot say.
+TUNINGS = "tunings"
+
 
 class Site(msgspec.Struct, frozen=True):
     """What one site changed: thresholds, statuses, names of code systems, codes. ``places`` are file:line."""
@@ -36,6 +39,13 @@ def read_site(path: Path) -> Site:
     """Read ``hooks/sites/<site>.yaml``."""
     file = f"sites/{path.name}"
     document = strict_yaml.read(path, shown_as=file)
+    if TUNINGS in document:
+        raise ContentError(
+            "What stands below tunings: is for the ledger; no site file can say it.",
+            where=f"{file}:{document.lines[TUNINGS]}",
+            slug="not-for-a-site",
+            remedy="Take it out, and run: cds-service tuning import with the file as it was exported.",
+        )
     schemas.check("site", document, file)
     parts = {key: document.get(key) or strict_yaml.Mapping() for key in ("thresholds", "status", "system_aliases")}
     places = {name: f"{file}:{part.lines[name]}" for part in parts.values() if part for name in part}

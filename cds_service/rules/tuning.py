@@ -2,111 +2,215 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
 from cds_service.errors import ContentError
 from cds_service.rules import needs
 from cds_service.rules.book import RuleBook, ServiceRules
-from cds_service.rules.model import STATUSES, Dated, Rule, Threshold, Value
-from cds_service.rules.scope import meant
+from cds_service.rules.model import CardText, Dated, Exemption, Rule, Threshold
+from cds_service.rules.tuning_check import check, check_new, number_of, reason_of, rule_of, threshold_of
+from cds_service.rules.tuning_model import (
+    EXCEPTED,
+    INDICATOR,
+    QUIET_HOURS,
+    ROLLOUT,
+    STATUS,
+    Chosen,
+    Kind,
+    Tuning,
+    excepted,
+    exception_text,
+    in_force,
+    key_of,
+    kind_of,
+)
+from cds_service.rules.tuning_reading import read_assignment, read_value
+from cds_service.rules.tuning_words import describe, needs_approval
 from cds_service.terminology import Terminology
 
-STATUS = "status"
-
-
-class Tuning(msgspec.Struct, frozen=True):
-    """
-    One decision of an admin about one rule.
-
-    ``name`` is a threshold of the rule, or ``status``. It holds from ``since`` on, up to the day before ``until``.
-    """
-
-    rule: str
-    name: str
-    value: Value | str
-    since: date
-    who: str = ""
-    why: str = ""
-    until: date | None = None
-
-    @property
-    def place(self) -> str:
-        """Where it belongs, as people write it: ``eskd-hyperphosphatemia.phosphate_high``."""
-        return f"{self.rule}.{self.name}"
-
-
-def read_assignment(text: str, book: RuleBook, since: date, who: str = "", why: str = "") -> Tuning:
-    """Read ``rule.threshold=value`` or ``rule.status=pilot``. Raises ContentError where it cannot be what is meant."""
-    place, _, written = text.partition("=")
-    rule, _, name = place.strip().partition(".")
-    value: Value | str = written.strip()
-    found = book.rules.get(rule)
-    if found is None:
-        raise _wrong(f'There is no rule "{rule}".{meant(rule, book.rules)}', place)
-    if name != STATUS:
-        value = _value(written.strip(), _threshold(found, name), place)
-    tuning = Tuning(rule, name, value, since, who, why)
-    check(tuning, book)
-    return tuning
-
-
-def _value(text: str, threshold: Threshold, place: str) -> Value:
-    if isinstance(threshold.low, bool):
-        if text not in ("true", "false"):
-            raise _wrong("A switch is true or false.", place)
-        return text == "true"
-    # One spelling only: "5,5" could be 5.5 or 55, "1e1" and " 5" are nobody's way to write a limit.
-    if not _plain(text):
-        raise _wrong(f'"{text}" is not a number as people write it, like 6.5.', place)
-    return Decimal(text)
-
-
-def _plain(text: str) -> bool:
-    whole, point, part = text.partition(".")
-    return whole.isascii() and whole.isdecimal() and (not point or (part.isascii() and part.isdecimal()))
-
-
-def check(tuning: Tuning, book: RuleBook) -> None:
-    """Refuse what no rule has, what leaves its allowed range, and a change to a number that follows another one."""
-    rule = book.rules.get(tuning.rule)
-    if rule is None:
-        raise _wrong(f'There is no rule "{tuning.rule}".{meant(tuning.rule, book.rules)}', tuning.place)
-    if tuning.name == STATUS:
-        if tuning.value not in STATUSES:
-            raise _wrong(f"A status is one of: {', '.join(STATUSES)}.", tuning.place)
-        return
-    threshold = _threshold(rule, tuning.name)
-    if threshold.borrowed:
-        lender = ".".join(threshold.borrowed)
-        raise _wrong(f'"{tuning.place}" is the same as "{lender}": change that one, and both follow.', tuning.place)
-    if isinstance(tuning.value, str) or not threshold.allows(tuning.value):
-        raise ContentError(
-            f'"{tuning.place}" may not be {tuning.value}: its range is {threshold.low} to {threshold.high}.',
-            where=tuning.place,
-            slug="out-of-range",
-            why="The range is a guard rail that no layer crosses.",
-        )
+__all__ = [
+    "EXCEPTED",
+    "INDICATOR",
+    "QUIET_HOURS",
+    "ROLLOUT",
+    "STATUS",
+    "Chosen",
+    "Kind",
+    "Tuning",
+    "check",
+    "check_new",
+    "current",
+    "describe",
+    "differing",
+    "excepted",
+    "exception_text",
+    "in_force",
+    "key_of",
+    "kind_of",
+    "needs_approval",
+    "read_assignment",
+    "read_value",
+    "tuned",
+    "unfit",
+]
 
 
 def tuned(book: RuleBook, decided: Sequence[Tuning], today: date) -> RuleBook:
     """
     Return a new book with these decisions laid over it, the later ones last.
 
-    Thresholds keep their dates, so a decision may begin or end in the future; a status is that of ``today``.
+    Thresholds keep their dates, so a decision may begin or end in the future; everything else is that of ``today``.
+    What the book refuses is skipped (see ``unfit``): newer files must not be kept from loading by an older decision.
+    The new book has a fingerprint of its own where something is in force that the files do not say.
     """
+    sound = [one for one in decided if _problem(one, book) is None]
+    if not sound:
+        return book
     rules = dict(book.rules)
-    for tuning in decided:
-        check(tuning, book)
-        if tuning.name != STATUS:
+    for tuning in sound:
+        if kind_of(tuning.name) == "threshold":
             rules = {name: _with(rule, tuning) for name, rule in rules.items()}
-        elif tuning.since <= today and (tuning.until is None or today < tuning.until):
-            rules[tuning.rule] = msgspec.structs.replace(rules[tuning.rule], status=str(tuning.value))
+    holding = in_force(sound, today)
+    for tuning in holding.values():
+        if lay := _LAYING.get(kind_of(tuning.name)):
+            rules[tuning.rule] = lay(rules[tuning.rule], tuning, book.terminology)
     services = {name: _asking(service, rules, book.terminology) for name, service in book.services.items()}
-    return msgspec.structs.replace(book, rules=rules, services=services, memo={})
+    new = msgspec.structs.replace(book, rules=rules, services=services, memo={})
+    return msgspec.structs.replace(new, fingerprint=_fingerprint(book, new, holding, today), memo={})
+
+
+def unfit(book: RuleBook, decided: Iterable[Tuning]) -> list[tuple[Tuning, str]]:
+    """Return the decisions that a book refuses, and why: newer files have another range, or no such rule."""
+    found = [(one, _problem(one, book)) for one in decided]
+    return [(one, problem.what) for one, problem in found if problem is not None]
+
+
+def _problem(tuning: Tuning, book: RuleBook) -> ContentError | None:
+    try:
+        check(tuning, book)
+    except ContentError as problem:
+        return problem
+    return None
+
+
+def current(book: RuleBook, rule_id: str, name: str, day: date) -> Chosen | None:
+    """
+    Return what a book says of one thing that can be decided: the rule file's, the site's or an admin's value.
+
+    A threshold's is that of the ``day``; the others are those of the day that the book was tuned for. None where an
+    exception was never made; an exception is given as its text.
+    """
+    rule = rule_of(book, rule_id, f"{rule_id}.{name}")
+    kind, key = kind_of(name), key_of(name)
+    if kind == "threshold":
+        return threshold_of(rule, name).on(day).value
+    if kind == "reason":
+        return rule.reasons.get(key) or reason_of(rule, key, name, book.terminology)
+    if kind == "exception":
+        found = next((one for one in rule.exemptions if one.key == key), None)
+        return exception_text(found.kind, found.of) if found else None
+    alone: dict[str, Chosen] = {
+        STATUS: rule.status,
+        INDICATOR: rule.card.indicator,
+        QUIET_HOURS: rule.card.quiet.hours(""),
+        ROLLOUT: rule.rollout,
+    }
+    return alone[name]
+
+
+def differing(before: RuleBook, after: RuleBook, day: date) -> list[str]:
+    """Return the rules that do not say the same to the same people in both books on a day."""
+    return [
+        name
+        for name, rule in before.rules.items()
+        if _said(rule) != _said(after.rules[name]) or before.values(rule, day) != after.values(after.rules[name], day)
+    ]
+
+
+def _said(rule: Rule) -> tuple[Any, ...]:
+    return rule.status, rule.card.indicator, rule.exemptions, rule.rollout
+
+
+# --- laying one decision over a rule ---------------------------------------------------------------------------------
+
+
+def _with(rule: Rule, tuning: Tuning) -> Rule:
+    """Lay a decision over a rule's own threshold, or over those that follow it."""
+    changed = {
+        name: _layered(threshold, tuning)
+        for name, threshold in rule.thresholds.items()
+        if (rule.id, name) == (tuning.rule, tuning.name) or threshold.borrowed == (tuning.rule, tuning.name)
+    }
+    return msgspec.structs.replace(rule, thresholds=rule.thresholds | changed) if changed else rule
+
+
+def _layered(threshold: Threshold, tuning: Tuning) -> Threshold:
+    value = number_of(tuning.value)
+    if value is None:
+        return threshold
+    new = [Dated(tuning.since, value, "admin", tuning.who, tuning.why)]
+    after = [dated for dated in threshold.values if tuning.until is not None and dated.since > tuning.until]
+    if tuning.until is not None:
+        back = threshold.on(tuning.until)
+        new.append(msgspec.structs.replace(back, since=tuning.until))
+    before = [dated for dated in threshold.values if dated.since < tuning.since]
+    return msgspec.structs.replace(threshold, values=(*before, *new, *after))
+
+
+def _status(rule: Rule, tuning: Tuning, _words: Terminology) -> Rule:
+    return msgspec.structs.replace(rule, status=str(tuning.value), status_since=tuning.since)
+
+
+def _indicator(rule: Rule, tuning: Tuning, _words: Terminology) -> Rule:
+    return _with_card(rule, indicator=str(tuning.value))
+
+
+def _quiet_hours(rule: Rule, tuning: Tuning, _words: Terminology) -> Rule:
+    hours = {**rule.card.quiet.hours_by_hook, "": int(tuning.value)}
+    return _with_card(rule, quiet=msgspec.structs.replace(rule.card.quiet, hours_by_hook=hours))
+
+
+def _with_card(rule: Rule, **changed: Any) -> Rule:
+    card: CardText = msgspec.structs.replace(rule.card, **changed)
+    return msgspec.structs.replace(rule, card=card)
+
+
+def _reason(rule: Rule, tuning: Tuning, _words: Terminology) -> Rule:
+    code = key_of(tuning.name)
+    others = {other: text for other, text in rule.reasons.items() if other != code}
+    return msgspec.structs.replace(rule, reasons={**others, code: str(tuning.value)} if tuning.value else others)
+
+
+def _rollout(rule: Rule, tuning: Tuning, _words: Terminology) -> Rule:
+    return msgspec.structs.replace(rule, rollout=int(tuning.value))
+
+
+def _exception(rule: Rule, tuning: Tuning, words: Terminology) -> Rule:
+    if tuning.value == "" or tuning.until is None:
+        return rule
+    kind, of = excepted(tuning)
+    new = Exemption(key_of(tuning.name), kind, of, tuning.since, tuning.until)
+    if kind == "diagnosis":
+        new = msgspec.structs.replace(new, members=tuple(member for one in of for member in words.members(one)))
+    return msgspec.structs.replace(rule, exemptions=(*rule.exemptions, new))
+
+
+_LAYING: dict[str, Callable[[Rule, Tuning, Terminology], Rule]] = {
+    "status": _status,
+    "indicator": _indicator,
+    "quiet_hours": _quiet_hours,
+    "reason": _reason,
+    "rollout": _rollout,
+    "exception": _exception,
+}
+_RUNNING = ("active", "pilot")
 
 
 def _asking(service: ServiceRules, rules: dict[str, Rule], words: Terminology) -> ServiceRules:
@@ -121,46 +225,14 @@ def _asking(service: ServiceRules, rules: dict[str, Rule], words: Terminology) -
     return msgspec.structs.replace(service, service=announced, rules=tuple(asked))
 
 
-_RUNNING = ("active", "pilot")
+def _fingerprint(base: RuleBook, new: RuleBook, holding: Iterable[tuple[str, str]], day: date) -> str:
+    """Name what the books say: the same again where a value was put back, or where decisions only repeat the files."""
+    said = {place: (current(base, *place, day), current(new, *place, day)) for place in sorted(holding)}
+    changed = [[*place, _written(now)] for place, (before, now) in said.items() if before != now]
+    if not changed:
+        return base.fingerprint
+    return hashlib.sha256(f"{base.fingerprint} {json.dumps(changed)}".encode()).hexdigest()[:16]
 
 
-def _with(rule: Rule, tuning: Tuning) -> Rule:
-    """Lay a decision over a rule's own threshold, or over those that follow it."""
-    changed = {
-        name: _layered(threshold, tuning)
-        for name, threshold in rule.thresholds.items()
-        if (rule.id, name) == (tuning.rule, tuning.name) or threshold.borrowed == (tuning.rule, tuning.name)
-    }
-    return msgspec.structs.replace(rule, thresholds=rule.thresholds | changed) if changed else rule
-
-
-def _layered(threshold: Threshold, tuning: Tuning) -> Threshold:
-    if isinstance(tuning.value, str):
-        return threshold
-    new = [Dated(tuning.since, tuning.value, "admin", tuning.who, tuning.why)]
-    after = [dated for dated in threshold.values if tuning.until is not None and dated.since > tuning.until]
-    if tuning.until is not None:
-        back = threshold.on(tuning.until)
-        new.append(msgspec.structs.replace(back, since=tuning.until))
-    before = [dated for dated in threshold.values if dated.since < tuning.since]
-    return msgspec.structs.replace(threshold, values=(*before, *new, *after))
-
-
-def differing(before: RuleBook, after: RuleBook, day: date) -> list[str]:
-    """Return the rules that do not say the same in both books on a day: another status, or other numbers."""
-    return [
-        name
-        for name, rule in before.rules.items()
-        if rule.status != after.rules[name].status or before.values(rule, day) != after.values(after.rules[name], day)
-    ]
-
-
-def _threshold(rule: Rule, name: str) -> Threshold:
-    found = rule.thresholds.get(name)
-    if found is None:
-        raise _wrong(f'The rule has no threshold "{name}".{meant(name, rule.thresholds)}', f"{rule.id}.{name}")
-    return found
-
-
-def _wrong(what: str, where: str) -> ContentError:
-    return ContentError(what, where=where, slug="bad-tuning", remedy="Write rule.threshold=value.")
+def _written(value: Chosen | None) -> object:
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else value

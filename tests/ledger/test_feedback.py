@@ -151,7 +151,7 @@ def test_a_full_disk_refuses_and_recovers(sqlite_url: str, opened: OpenLedger) -
 def test_a_full_tmpfs_refuses_keeps_what_it_has_and_recovers(tmp_path: Path, opened: OpenLedger) -> None:
     from tests.ledger.faults import small_disk
 
-    with small_disk(tmp_path / "disk", 500) as disk:
+    with small_disk(tmp_path / "disk", 1_000) as disk:
         ledger = opened(f"sqlite:///{disk}/ledger.db")
         stored: list[int] = []
 

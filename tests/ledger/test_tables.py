@@ -22,7 +22,7 @@ from tests.ledger.conftest import SECRET, OpenLedger, accepted, many
 BROKEN = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
 def upgrade():
     op.create_table("half", sa.Column("id", sa.Integer()))
     {then}
@@ -36,7 +36,7 @@ def next_version(tmp_path: Path) -> Callable[[str], Path]:
     def make(then: str) -> Path:
         folder = tmp_path / f"migrations-{then[:5].strip()}"
         shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "versions" / "v0002_next.py").write_text(BROKEN.format(then=then))
+        (folder / "versions" / "v0003_next.py").write_text(BROKEN.format(then=then))
         return folder
 
     return make
@@ -109,10 +109,10 @@ def test_before_the_tables_change_the_file_is_copied(sqlite_url: str, next_versi
     migrate(database, next_version("pass"))
 
     assert database.path is not None
-    copy = database.path.with_name("ledger.db.0001.bak")
+    copy = database.path.with_name("ledger.db.0002.bak")
     assert "0o600" == oct(copy.stat().st_mode & 0o777)
     with sqlite3.connect(copy) as old:
-        assert [("0001",)] == old.execute("SELECT version_num FROM alembic_version").fetchall()
+        assert [("0002",)] == old.execute("SELECT version_num FROM alembic_version").fetchall()
 
 
 # --- what cannot be opened --------------------------------------------------------------------------------------------

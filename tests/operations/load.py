@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from tests import said
 from tests.build import body, condition, observation, patient
 
 PATH = "/cds-services/calcinosis-patient-view"
@@ -36,7 +37,10 @@ def post(url: str, raw: bytes, path: str = PATH, seconds: float = 20, named: str
     try:
         connection.request("POST", path, raw, {**JSON, "X-Request-Id": named} if named else JSON)
         answer = connection.getresponse()
-        return answer.status, answer.read(), time.monotonic() - since
+        read = answer.read()
+        if answer.status >= 400:
+            said.keep(read.decode(errors="replace"))
+        return answer.status, read, time.monotonic() - since
     finally:
         connection.close()
 

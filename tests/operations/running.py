@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import requests
 
+from tests import said
 from tests.build import ROOT
 
 COMMAND = Path(sys.executable).with_name("cds-service")
@@ -41,7 +42,10 @@ class Service:
 
     def get(self, path: str, **options: Any) -> requests.Response:
         """Ask over a new connection."""
-        return requests.get(f"{self.url}{path}", timeout=20, **options)
+        answer = requests.get(f"{self.url}{path}", timeout=20, **options)
+        if answer.status_code >= 400 or path == "/metrics":
+            said.keep(answer.text)
+        return answer
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of the series of a metric that have these labels."""
@@ -83,13 +87,13 @@ def running(
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CDS_")}
     chosen = {"CDS_AUTH": "none", "CDS_DATABASE_URL": f"sqlite:///{folder}/ledger.db", "CDS_DRAIN_SECONDS": "0"}
     command = [str(COMMAND), "serve", "--port", "0", *map(str, words)]
-    with (folder / "log").open("wb") as said:
+    with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
             env={**kept, **chosen, **environment},
             stdout=subprocess.PIPE,
-            stderr=said if stderr is None else stderr,
+            stderr=log if stderr is None else stderr,
             preexec_fn=preexec,  # noqa: PLW1509 - no other threads run at that time
         )
     try:
@@ -107,6 +111,7 @@ def running(
         process.wait(timeout=60)
         if process.stdout is not None:
             process.stdout.close()
+        said.keep((folder / "log").read_text(encoding="utf-8", errors="replace"))
 
 
 def eventually(holds: Callable[[], object], seconds: float = 10.0) -> float:

@@ -9,20 +9,25 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import msgspec
-from sqlalchemy import Table, select
+from sqlalchemy import FromClause, select
 
+from cds_service.adapters.governance.tables import audit
+from cds_service.adapters.governance.tables import decided as changes
 from cds_service.adapters.ledger.database import Database
 from cds_service.adapters.ledger.schema import cards, decisions, feedback, switches
 
 _PATIENCE = 3_600.0
 # What is exported, the column by which a time is asked for, and the columns that are not shown.
-KINDS: dict[str, tuple[Table, str, tuple[str, ...]]] = {
+KINDS: dict[str, tuple[FromClause, str, tuple[str, ...]]] = {
     "decisions": (decisions, "at", ("number",)),
     "cards": (cards, "at", ("number", "seen")),
     "feedback": (feedback, "received", ("number", "seal")),
     "switches": (switches, "at", ("number",)),
+    # What they are known by, and for the audit what shows that none is missing, is part of them.
+    "changes": (changes, "at", ()),
+    "audit": (audit, "at", ()),
 }
-_MOMENTS = ("at", "received")
+_MOMENTS = ("at", "received", "ruled_at")
 # How spreadsheets recognise a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -41,7 +46,7 @@ def export(
 
 def _readable(row: dict[str, Any], *, facts: bool) -> dict[str, Any]:
     for name in _MOMENTS:
-        if name in row:
+        if row.get(name) is not None:
             row[name] = moment(row[name])
     if "content" in row:
         row["content"] = msgspec.json.decode(row["content"])

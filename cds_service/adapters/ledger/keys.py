@@ -58,6 +58,20 @@ def read_key(environment: Mapping[str, str], url: str) -> Key:
     return _from_file(beside)
 
 
+def known_key(environment: Mapping[str, str], database: Database) -> Key | None:
+    """Return the key that a ledger is written with, if it is at hand; none is made."""
+    beside = database.path and database.path.with_name(f"{database.path.name}.key")
+    if not any(environment.get(name, "").strip() for name in (KEY, KEY_FILE)) and not (beside and beside.exists()):
+        return None
+    try:
+        key = read_key(environment, database.url.render_as_string(hide_password=False))
+    except SettingsError:
+        return None
+    with database.reading() as connection:
+        current = connection.execute(select(marks.c.value).where(marks.c.name == "current key")).scalar()
+    return key if current == key.mark() else None
+
+
 def _make(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

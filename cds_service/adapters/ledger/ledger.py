@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import Connection, select
@@ -35,6 +36,10 @@ from cds_service.errors import Unavailable
 from cds_service.protocol.feedback import OVERRIDDEN, Feedback
 from cds_service.recording import Answered, DecisionRow, decision_row
 from cds_service.rules.quiet import DAY
+from cds_service.rules.tuning_model import Tuning
+
+if TYPE_CHECKING:
+    from cds_service.adapters.governance import Governance
 
 log = logging.getLogger("cds_service")
 # Switches have to be in force within 5 s (RELIABILITY, issue 4), also where a look takes its whole patience.
@@ -56,6 +61,9 @@ class Ledger:
     """
     The ledger of one process.
 
+    ``on_tuning`` is told the decisions of admins: in the first look of a process, and whenever they, or the day in
+    UTC, have changed. ``decided`` are those that were known last.
+
     It is opened before the processes fork, and holds no connection then; each calls ``start`` afterwards, and
     ``close`` at its end.
     """
@@ -72,6 +80,10 @@ class Ledger:
         self._writer = Writer(self._store, self.counted)
         self._chain = Chain(secrets.token_hex(8), clock())
         self._switches, self._switched = Switches(), -1
+        self.governance = _governance(database, key, clock)
+        self.on_tuning: Callable[[Sequence[Tuning]], None] | None = None
+        self.decided: tuple[Tuning, ...] = ()
+        self._told: tuple[tuple[Tuning, ...], int] | None = None
         self._trouble = ""
         self._looked = time.monotonic()
         self._stop, self._purged = threading.Event(), 0
@@ -106,7 +118,7 @@ class Ledger:
         self.replays.forget()
         self._writer.reset()
         self._chain = Chain(secrets.token_hex(8), self.clock())
-        self._stop = threading.Event()
+        self._stop, self._told = threading.Event(), None
         first = threading.Thread(target=self.look, name="ledger-first-look", daemon=True)
         first.start()
         first.join(FIRST_LOOK)
@@ -132,17 +144,28 @@ class Ledger:
         try:
             with self.database.reading(patience=LOOK_EVERY) as connection:
                 self.learn(connection)
-        except (Unavailable, SQLAlchemyError) as problem:
+        except Exception as problem:  # noqa: BLE001 - the poller has to live on: a row may be what nobody foresaw
             self._in_trouble(problem)
         else:
             self._looked = time.monotonic()
 
     def learn(self, connection: Connection) -> None:
-        """Learn what is switched off, what was shown and what was overridden."""
+        """Learn what is switched off, what was shown and overridden, and what admins decided."""
         newest = connection.execute(_NEWEST_SWITCH).scalar() or 0
         if newest != self._switched:
             self._switches, self._switched = switches.combined(switches.history(connection)), newest
         self.quiet.learn(connection)
+        self._learn_tuning(tuple(self.governance.decided(connection)))
+
+    def _learn_tuning(self, decided: tuple[Tuning, ...]) -> None:
+        self.decided, known = decided, (decided, int(self.clock() // DAY))
+        if self.on_tuning is None or known == self._told:
+            return
+        try:
+            self.on_tuning(decided)
+        except Exception as problem:  # noqa: BLE001 - the poller has to live on; what was in force stays
+            self._in_trouble(problem)
+        self._told = known
 
     def _tidy(self) -> None:
         """Forget used tokens and what has passed its time; after trouble, see whether it is over."""
@@ -277,3 +300,9 @@ class Ledger:
 
 _NEWEST_SWITCH = select(switching.c.number).order_by(switching.c.number.desc()).limit(1)
 _HASH_OF = select(decisions.c.chain, decisions.c.place, decisions.c.hash)
+
+
+def _governance(database: Database, key: Key, clock: Callable[[], float]) -> Governance:
+    from cds_service.adapters.governance import Governance  # it stands on parts of this package
+
+    return Governance(database, key, clock)

@@ -1,13 +1,15 @@
-"""Whether the ledger is as it was written: every chain computed anew, every feedback's seal looked at."""
+"""Whether the ledger is as it was written: chains computed anew, seals looked at, and what admins did."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, select
 
+from cds_service.adapters.governance.audit import Audit
 from cds_service.adapters.ledger import feedback as stored
 from cds_service.adapters.ledger.chain import beginning, link
 from cds_service.adapters.ledger.database import Database, is_sound
@@ -26,18 +28,27 @@ class Report(msgspec.Struct):
     decisions: int = 0
     purged: int = 0
     feedback: int = 0
+    entries: int = 0
     problems: list[str] = []
 
 
-def verify(database: Database, key: Key) -> Report:
-    """Compute every hash anew. Problems name chains, places and numbers, never what stands there."""
+def verify(database: Database, key: Key, *older: Key) -> Report:
+    """
+    Compute every hash anew. Problems name chains, places and numbers, never what stands there.
+
+    ``older`` are keys from before ``ledger new-key``.
+    """
     report = Report(problems=[])
     if not is_sound(database):
         report.problems.append("The file is damaged (SQLite's own check).")
     with database.reading(patience=_PATIENCE) as connection:
-        for problem in (*_chains(connection, report), *_feedback(connection, key, report)):
+        for problem in (*_chains(connection, report), *_feedback(connection, (key, *older), report)):
             if len(report.problems) < _MOST_PROBLEMS:
                 report.problems.append(problem)
+    kept = Audit(database, key.purpose("audit"), time.time)
+    told = [f"Audit: {one}" for one in kept.verify(*(one.purpose("audit") for one in older))]
+    report.problems += told[: max(0, _MOST_PROBLEMS - len(report.problems))]
+    report.entries = kept.count()
     return report
 
 
@@ -91,10 +102,10 @@ def _cut_off(begun: Any, ends: dict[str, int], deleted: dict[tuple[str, int], tu
             yield f"Chain {chain}: the end is missing, from place {end} to at least {place}."
 
 
-def _feedback(connection: Connection, key: Key, report: Report) -> Iterator[str]:
-    secret = key.purpose("seal")
+def _feedback(connection: Connection, keys: tuple[Key, ...], report: Report) -> Iterator[str]:
+    secrets = [key.purpose("seal") for key in keys]
     found = select(feedback).order_by(feedback.c.number).execution_options(yield_per=500)
     for row in connection.execute(found).mappings():
         report.feedback += 1
-        if stored.seal(row, secret) != row["seal"]:
+        if all(stored.seal(row, secret) != row["seal"] for secret in secrets):
             yield f"Feedback {row['number']} was changed, or written with another key."

@@ -1,0 +1,67 @@
+"""A decision made by the shell is in force in all workers within five seconds, without a restart, and after one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.build import ROOT, SERVICE, body, condition, fired, observation
+from tests.operations.running import COMMAND, Service, eventually, running
+from tests.web.test_quiet import PHOSPHATE
+
+WHY = ("--who", "eddie", "--why", "too many cards in dialysis")
+
+
+def decide(folder: Path, *words: str) -> str:
+    """Run cds-service tuning beside the running service."""
+    environment = {"CDS_DATABASE_URL": f"sqlite:///{folder}/ledger.db", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [str(COMMAND), "tuning", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert 0 == done.returncode, done.stdout + done.stderr
+    return done.stdout
+
+
+def dialysis() -> bytes:
+    """Return the call for a patient on dialysis, with a phosphate of 6.0 mg/dL of today: the service's clock runs."""
+    return body(condition(), observation(value=6.0, effectiveDateTime=datetime.now(UTC).date().isoformat()))
+
+
+def speaking(service: Service, asked: int = 12) -> set[bool]:
+    """Say whether the rule speaks, over new connections, so that both workers are asked."""
+    import requests
+
+    answers = [
+        requests.post(
+            f"{service.url}{SERVICE}", data=dialysis(), headers={"Content-Type": "application/json"}, timeout=20
+        )
+        for _ in range(asked)
+    ]
+
+    return {PHOSPHATE in fired(answer.json()) for answer in answers}
+
+
+def test_a_decision_reaches_both_workers_within_five_seconds_and_survives_a_restart(tmp_path: Path) -> None:
+    with running(tmp_path, "--workers", "2") as service:
+        assert {True} == speaking(service)
+        books = service.get("/healthz").json()["rule_book"]
+        decide(tmp_path, "set", f"{PHOSPHATE}.phosphate_high=6.5", *WHY)
+        assert 5 > eventually(lambda: speaking(service) == {False}, 5)
+        assert books != service.get("/healthz").json()["rule_book"]
+    with running(tmp_path, "--workers", "2") as service:
+        assert {False} == speaking(service)
+        decide(tmp_path, "restore", f"{PHOSPHATE}.phosphate_high", *WHY)
+        assert 5 > eventually(lambda: speaking(service) == {True}, 5)
+        assert books == service.get("/healthz").json()["rule_book"]
+
+
+def test_a_kill_waits_for_a_second_person_and_then_reaches_both_workers(tmp_path: Path) -> None:
+    with running(tmp_path, "--workers", "2") as service:
+        assert {True} == speaking(service)
+        decide(tmp_path, "set", f"{PHOSPHATE}.status=retired", *WHY)
+        [waiting] = json.loads(decide(tmp_path, "show", "--json"))
+        assert "waiting" == waiting["state"]
+        decide(tmp_path, "approve", str(waiting["number"]), "--who", "anna", "--why", "agreed in the meeting")
+        assert 5 > eventually(lambda: speaking(service) == {False}, 5)
