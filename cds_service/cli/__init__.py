@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cds_service import __version__
+from cds_service.cli.accounts import account, audit
 from cds_service.cli.backtesting import backtest
 from cds_service.cli.collection import collection
 from cds_service.cli.concepts import concepts
@@ -18,7 +19,9 @@ from cds_service.cli.linting import lint_request
 from cds_service.cli.patients import evaluate, explain
 from cds_service.cli.prefetching import prefetch
 from cds_service.cli.publish import export, rules
+from cds_service.cli.screening import screen
 from cds_service.cli.serving import demo, serve
+from cds_service.cli.tuning import tuning
 from cds_service.errors import CdsError
 
 USAGE = 2
@@ -47,8 +50,8 @@ def main() -> None:
     """
 
 
-_RUN = (serve, demo, doctor, ledger, switch)
-_WRITE = (check, test, explain, evaluate, backtest, rules, export, concepts)
+_RUN = (serve, demo, doctor, ledger, switch, tuning, account, audit)
+_WRITE = (check, test, explain, evaluate, screen, backtest, rules, export, concepts)
 _CONNECT = (prefetch, fire, lint_request, collection)
 for command in (*_RUN, *_WRITE, *_CONNECT):
     main.add_command(command)

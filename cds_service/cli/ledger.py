@@ -18,9 +18,25 @@ from cds_service.errors import SettingsError
 if TYPE_CHECKING:
     from cds_service.adapters.ledger import Database, Key, Switch
 
-DAY = 86_400
+DAY, SHELL = 86_400, "shell"
 FOREVER = 1e12
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
+
+
+old_keys_option = click.option(
+    "--key-file",
+    "key_files",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A key of before ledger new-key; repeat.",
+)
+
+
+def old_keys(files: Iterable[Path]) -> list[Key]:
+    """Read keys of before ``ledger new-key``."""
+    from cds_service.adapters.ledger import read_key
+
+    return [read_key({"CDS_PSEUDONYM_KEY_FILE": str(one)}, "") for one in files]
 
 
 @click.group()
@@ -49,19 +65,22 @@ def _database() -> Database:
 
 
 @ledger.command()
-def verify() -> None:
+@old_keys_option
+def verify(key_files: tuple[Path, ...]) -> None:
     """
     Compute every hash anew, and look for gaps; exit code 1 where something is wrong.
 
-    What was purged is no gap. Rows that a process could not store before it was killed never were in the chain.
+    What was purged is no gap. Rows that a process could not store before it was killed never were in the chain. What
+    admins did is looked at too: the audit, and every decision against what it tells.
     """
     from cds_service.adapters.ledger.verifying import verify as look
 
-    report = look(*opened())
+    report = look(*opened(), *old_keys(key_files))
     for problem in report.problems:
         click.echo(problem)
     click.echo(
-        f"{report.decisions} decisions in {report.chains} chains ({report.purged} purged), {report.feedback} answers: "
+        f"{report.decisions} decisions in {report.chains} chains ({report.purged} purged), {report.feedback} answers, "
+        f"{report.entries} entries of the audit: "
         f"{'in order' if not report.problems else f'{len(report.problems)} problem(s)'}."
     )
     if report.problems:
@@ -69,7 +88,7 @@ def verify() -> None:
 
 
 @ledger.command()
-@click.argument("what", type=click.Choice(["decisions", "cards", "feedback", "switches"]))
+@click.argument("what", type=click.Choice(["decisions", "cards", "feedback", "switches", "changes", "audit"]))
 @click.option("--format", "form", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True)
 @click.option("--since", type=_MOMENT, help="From this moment on (UTC).")
 @click.option("--until", type=_MOMENT, help="Up to, and not with, this moment (UTC).")
@@ -88,7 +107,7 @@ def export(what: str, form: str, since: datetime | None, until: datetime | None,
         raise click.UsageError("--facts is for ndjson.")
     database, _ = opened()
     rows = exporting.export(database, what, _seconds(since, 0.0), _seconds(until, FOREVER), facts=facts)
-    with _file(out) as file:
+    with file_of(out) as file:
         many = exporting.write_lines(rows, file) if form == "ndjson" else exporting.write_csv(rows, what, file)
     click.echo(f"{many} rows.", err=True)
 
@@ -97,7 +116,8 @@ def _seconds(moment: datetime | None, otherwise: float) -> float:
     return moment.replace(tzinfo=UTC).timestamp() if moment else otherwise
 
 
-def _file(out: Path | None) -> TextIO:
+def file_of(out: Path | None) -> TextIO:
+    """Make a file that only its owner can read; or take the output."""
     if out is None:
         return os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="")
     try:
@@ -131,9 +151,7 @@ def purge(days: int | None, patient: str | None, servers: tuple[str, ...], key_f
         raise click.UsageError("Give --days or --patient, not both.")
     database, key = opened()
     if key_file is not None:
-        from cds_service.adapters.ledger import read_key
-
-        key = read_key({"CDS_PSEUDONYM_KEY_FILE": str(key_file)}, "")
+        [key] = old_keys((key_file,))
     if not yes:
         click.confirm("What is deleted cannot be brought back. Go on?", abort=True)
     if patient is not None:
@@ -161,10 +179,18 @@ def _pseudonyms(patient: str, servers: Iterable[str], key: Key) -> list[str]:
 
 @ledger.command("new-key")
 def new_key() -> None:
-    """Go on with another key: patients get new pseudonyms, and quiet times begin anew. Keep the old key for purges."""
-    from cds_service.adapters.ledger import check_key, read_key
+    """
+    Go on with another key: patients get new pseudonyms, and quiet times begin anew.
 
-    check_key(_database(), read_key(os.environ, settings().database_url), accept=True)
+    Keep the old key: purges and "ledger verify" need it for what is older.
+    """
+    from cds_service.adapters.governance import Governance
+    from cds_service.adapters.ledger import check_key, read_key
+    from cds_service.cli.accounts import whoever
+
+    database, key = _database(), read_key(os.environ, settings().database_url)
+    check_key(database, key, accept=True)
+    Governance(database, key, time.time).audit.adopt(whoever(), "shell")
     click.echo("The ledger goes on with the key that is set now.")
 
 
@@ -202,8 +228,6 @@ def switch() -> None:
 
 def _turn(switched: Switch, content: Path | None, site: str | None) -> None:
     """Write a switch down. It needs no key: whoever has to stop a rule may not have it at hand."""
-    from cds_service.adapters.ledger import switches
-
     if switched.scope != "all" and switched.off:
         book = book_of(settings(content, site))
         known = book.rules if switched.scope == "rule" else book.services
@@ -214,10 +238,22 @@ def _turn(switched: Switch, content: Path | None, site: str | None) -> None:
                 remedy=f"There are: {', '.join(sorted(known))}.",
             )
     database = _database()
-    with database.writing() as connection:
-        switches.write(connection, switched)
+    _write(database, switched)
     database.close()
     click.echo(_shown(switched))
+
+
+def _write(database: Database, one: Switch) -> None:
+    from cds_service.adapters.governance import Governance
+    from cds_service.adapters.ledger import known_key, switches
+
+    key = known_key(os.environ, database)
+    if key is not None:
+        Governance(database, key, lambda: one.at).switch(one.scope, one.name, one.off, one.who, one.why, SHELL, SHELL)
+        return
+    with database.writing() as connection:
+        switches.write(connection, one)
+    click.echo("It is in force, but not in the audit: the key of the ledger is not at hand.", err=True)
 
 
 def _switch(off: bool, scope: str, name: str, who: str, why: str) -> Switch:

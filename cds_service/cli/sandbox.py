@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from cds_service.adapters.governance import Governance
 from cds_service.adapters.ledger import Key, Ledger
 from cds_service.adapters.sandbox_server import NAME, SandboxFailed, SandboxServer, installed
 from cds_service.protocol.access import Access
@@ -81,6 +82,25 @@ def ledger() -> Iterator[Ledger]:
     finally:
         if os.getpid() == owner:  # a worker that ends leaves this too, and the others still write
             shutil.rmtree(folder, ignore_errors=True)
+
+
+# Two people, since some changes need a second one.
+_PEOPLE = {"editor": ("viewer", "editor", "operator"), "approver": ("viewer", "approver", "auditor", "operator")}
+
+
+def people(governance: Governance) -> dict[str, str]:
+    """Make the accounts of the demo; return their passwords, which are new each time."""
+    made = {name: secrets.token_urlsafe(12) for name in _PEOPLE}
+    for name, password in made.items():
+        governance.accounts.create(name, password, _PEOPLE[name], "demo", "shell")
+    return made
+
+
+def invite(url: str, people: dict[str, str]) -> Iterator[str]:
+    """Say where the admin pages are, and who may sign in."""
+    yield f"\nThe admin pages, where rules are tuned:\n  {url}"
+    for name, password in people.items():
+        yield f"  {name} / {password}"
 
 
 def today() -> date:

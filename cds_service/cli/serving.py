@@ -127,7 +127,7 @@ def demo(port: int, once: bool, fhir_server: bool, content: Path | None, site: s
 
     with sandbox.beside(wanted=fhir_server and not once) as beside, sandbox.ledger() as ledger:
         allowed = beside.allowed(os.environ.get("CDS_FHIR_ALLOW", ""))
-        chosen = settings(content, site, CDS_AUTH="none", CDS_SANDBOX="1", CDS_FHIR_ALLOW=allowed)
+        chosen = settings(content, site, CDS_AUTH="none", CDS_SANDBOX="1", CDS_FHIR_ALLOW=allowed, CDS_ADMIN="1")
         app = create_app(chosen, book=book_of(chosen), ledger=ledger)
         listening = _next_free(port)
         url = url_of(listening)
@@ -137,7 +137,10 @@ def demo(port: int, once: bool, fhir_server: bool, content: Path | None, site: s
             return
         beside.fill(packaged("fixtures"), sandbox.today())
         app.extensions["sandbox_fhir"] = beside.access
-        said = _welcome(_banner(listening, "none", app.extensions["cds"].shelf.book), url, beside.lines())
+        people = sandbox.people(ledger.governance)
+        told = [*beside.lines(), *sandbox.invite(f"{url}/admin/", people)]
+        said = _welcome(_banner(listening, "none", app.extensions["cds"].shelf.book), url, told)
+        ledger.database.close()  # a process that forks holds no connection
         Server(app, chosen, listening, said, workers=1, threads=8).run()
 
 

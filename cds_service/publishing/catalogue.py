@@ -181,7 +181,9 @@ def entry(rule: Rule, book: RuleBook, day: date, vignettes: Sequence[Vignette] =
         medication_advice=_filled(rule.card.medication_advice, teller),
         alternatives=_labels(rule.card.alternatives, words),
         removes_draft=rule.card.remove_draft,
-        override_reasons=tuple(words.override_reasons[name].display for name in rule.card.override_reasons),
+        override_reasons=tuple(
+            rule.reasons.get(name) or words.override_reasons[name].display for name in rule.card.override_reasons
+        ),
         quiet_for=tuple(_quiet(rule.card.quiet.hours_by_hook)),
         quiet_unless=tuple(_refire(one, teller) for one in rule.card.quiet.unless),
         evidence=rule.evidence,

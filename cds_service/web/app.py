@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -19,9 +20,12 @@ from cds_service.adapters.smart import SmartClient
 from cds_service.errors import SettingsError
 from cds_service.facts import Policy
 from cds_service.protocol.profile import Profile
-from cds_service.rules.book import RuleBook, Shelf, load_book
+from cds_service.rules.book import RuleBook, load_book
 from cds_service.rules.quiet import QuietState
+from cds_service.rules.shelf import Shelf
+from cds_service.rules.tuning import Tuning
 from cds_service.web import (
+    admin,
     catalogue,
     cds,
     evidence,
@@ -81,6 +85,8 @@ def create_app(
         _completing(settings),
         ledger,
     )
+    if ledger is not None:
+        _follow(ledger, shelf, clock)
     _show_evidence(app, app.extensions["cds"], settings)
     app.register_blueprint(cds.blueprint)
     app.register_blueprint(feedback.blueprint)
@@ -97,11 +103,23 @@ def create_app(
     integrate.register(app, app.extensions["cds"], lints=settings.lints)
     problems.register(app)
     operations.register(app, app.extensions["cds"], settings.metrics_token_file)
+    if settings.admin:
+        admin.register(app, app.extensions["cds"], settings)
     app.extensions["cds"].pace.rate = settings.rate
     app.after_request(_protect)
     if settings.public_url or not settings.sandbox:  # else the links on cards come from Flask's request
         app.wsgi_app = Express(app.extensions["cds"], app.wsgi_app)  # type: ignore[method-assign]
     return app
+
+
+def _follow(ledger: Ledger, shelf: Shelf, clock: Callable[[], float]) -> None:
+    """Let what admins decide be in force: now, and whenever the ledger learns of it."""
+
+    def apply(decided: Sequence[Tuning]) -> None:
+        shelf.apply(decided, datetime.fromtimestamp(clock(), UTC).date())
+
+    apply(ledger.decided)
+    ledger.on_tuning = apply
 
 
 def _show_evidence(app: Flask, engine: cds.Engine, settings: Settings) -> None:
@@ -162,6 +180,7 @@ def _door(settings: Settings, clock: Callable[[], float], profiles: Mapping[str,
             remedy="Set it to https://cds.hospital.example, or give every issuer its audiences.",
         )
     _check_profiles(issuers, profiles)
+    _check_servers(issuers, Origins.read(settings.fhir_allow, plain_http=settings.fhir_plain_http))
     verifier = Verifier(issuers, KeyStore(authorities=settings.ca_file), replays, clock)
     return Door(verifier, public_url=settings.public_url, profiles=profiles, proxy=_proxy(settings, issuers))
 
@@ -189,6 +208,18 @@ def _check_profiles(issuers: Issuers, profiles: Mapping[str, Profile]) -> None:
                 where="CDS_ISSUERS",
                 slug="unknown-profile",
                 remedy=f"The profiles are: {', '.join(sorted(profiles))}.",
+            )
+
+
+def _check_servers(issuers: Issuers, allowed: Origins) -> None:
+    """Refuse an issuer whose FHIR server may not be contacted at all: what it lacks would never be read."""
+    for issuer in issuers.entries:
+        if not all(allowed.find(url) for url in issuer.fhir):
+            raise SettingsError(
+                f"The issuer {issuer.iss} has a FHIR server that CDS_FHIR_ALLOW does not name.",
+                where="CDS_ISSUERS",
+                slug="bad-issuers",
+                remedy="Add it to CDS_FHIR_ALLOW, or take it out of fhir of this issuer.",
             )
 
 

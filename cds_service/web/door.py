@@ -26,13 +26,18 @@ class Proxy(msgspec.Struct, frozen=True):
     networks: tuple[Network, ...] = ()
     header: str = ""
 
+    def trusts(self, address: str) -> bool:
+        """Say whether an address is that of the proxy, so that what it says of its client is believed."""
+        with suppress(ValueError):
+            found = ipaddress.ip_address(address)
+            caller = getattr(found, "ipv4_mapped", None) or found
+            return any(caller in one for one in self.networks)
+        return False
+
     def certificate(self, environ: Mapping[str, Any]) -> str:
         """Return the subject of the client's certificate as the proxy saw it; "" from any other address."""
-        with suppress(ValueError):
-            address = ipaddress.ip_address(environ.get("REMOTE_ADDR", ""))
-            caller = getattr(address, "ipv4_mapped", None) or address
-            if self.header and any(caller in one for one in self.networks):
-                return str(environ.get(f"HTTP_{self.header.upper().replace('-', '_')}", ""))
+        if self.header and self.trusts(environ.get("REMOTE_ADDR", "")):
+            return str(environ.get(f"HTTP_{self.header.upper().replace('-', '_')}", ""))
         return ""
 
 
@@ -54,7 +59,7 @@ class Door:
         proxy: Proxy = Proxy(),  # noqa: B008 - immutable
     ) -> None:
         self.verifier, self.open_to_all, self._public_url = verifier, open_to_all, public_url.rstrip("/")
-        self._profiles, self._proxy = profiles or {}, proxy
+        self._profiles, self.proxy = profiles or {}, proxy
 
     def admit(self, path: str, environ: MutableMapping[str, Any]) -> Caller:
         """
@@ -78,14 +83,14 @@ class Door:
         scheme, _, token = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
         if scheme.lower() != "bearer" or not token:
             return NotAuthenticated("no-token")
-        certificate = self._proxy.certificate(environ)
+        certificate = self.proxy.certificate(environ)
         try:
             issuer, tenant = self.verifier.verify(token.strip(" "), self._audiences(path), certificate)
         except Refused as refused:
             return NotAuthenticated(refused.reason)
         except KeysUnavailable:
             return Unavailable("The keys of the client cannot be had now.", slug="keys-unavailable")
-        return Caller(issuer.iss, tenant, self._profiles.get(issuer.profile, STANDARD))
+        return Caller(issuer.iss, tenant, self._profiles.get(issuer.profile, STANDARD), issuer.fhir)
 
     def _audiences(self, path: str) -> tuple[str, ...]:
         """Return the addresses that a token may be for; where nobody told us our own, only those of the issuer."""

@@ -126,10 +126,14 @@ def _http(problem: HTTPException) -> Response:
 
 
 def _unexpected(problem: Exception) -> Response:
-    # The text of an unexpected error may quote patient data: only its kind and place are logged.
+    note(problem)
+    return unavailable()
+
+
+def note(problem: Exception) -> None:
+    """Log an unexpected error: its kind and place, not its text, which may quote patient data."""
     trace = problem.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     place = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else ""
     log.error("unexpected", extra={"fields": {"event": "unexpected", "kind": type(problem).__name__, "place": place}})
-    return unavailable()

@@ -44,6 +44,9 @@ SETTINGS = (
     Setting("CDS_CONTENT", "", "Another content folder than the one that comes with the service"),
     Setting("CDS_SITE", "", "The site file to apply: hooks/sites/<name>.yaml"),
     Setting("CDS_LINT_FORM", "0", "1 lets anybody paste a call into /integrate/ (demo and CDS_AUTH=none: always)"),
+    Setting("CDS_ADMIN", "0", "1 shows the admin pages at /admin/ (docs/admin.md); needs CDS_PUBLIC_URL with https"),
+    Setting("CDS_APPROVALS", "listed", "Which changes need a second person: those listed in docs/admin.md, or all"),
+    Setting("CDS_COHORTS", "", "Folders with patients to try changes on, separated by commas"),
     Setting("CDS_SANDBOX", "0", "1 shows the sandbox chart with synthetic patients at /sandbox/"),
     Setting("CDS_OTHER_PATIENT", "refuse", "Data of another patient: refuse the call (412), or drop the data"),
     Setting("CDS_ALLOW_PRELIMINARY", "0", "1 lets preliminary results count"),
@@ -55,6 +58,9 @@ SETTINGS = (
     Setting("CDS_EVIDENCE_FRAMES", "", "Origins whose pages may frame the evidence view, separated by blanks"),
     Setting("CDS_SMART_CLIENT_ID", "", "Our client id at the EHRs of CDS_FHIR_ALLOW, which may then launch the app"),
     Setting("CDS_SMART_SERVERS", "", "Authorization servers on other hosts than the FHIR servers, separated by commas"),
+    Setting("CDS_BULK_CLIENT_ID", "", "Our client id for Bulk Data exports (cds-service screen); none: without token"),
+    Setting("CDS_BULK_KEY_FILE", "", "A file of mode 0600 with the private key of that client, as JWK with a kid"),
+    Setting("CDS_BULK_FILES", "", "Hosts of exported files other than the FHIR servers, separated by commas"),
     Setting("CDS_DEVELOPER", "Calcinosis CDS project", "The developer, as the source attributes name it"),
     Setting("CDS_FUNDING", "not stated", "Who paid for the technical implementation, as the source attributes say it"),
 )  # fmt: skip
@@ -79,6 +85,9 @@ class Settings(msgspec.Struct, frozen=True):
     site: str = ""
     sandbox: bool = False
     lint_form: bool = False
+    admin: bool = False
+    approvals: str = "listed"
+    cohorts: tuple[str, ...] = ()
     drop_strangers: bool = False
     allow_preliminary: bool = False
     fhir_bases: frozenset[str] = frozenset()
@@ -92,6 +101,9 @@ class Settings(msgspec.Struct, frozen=True):
     evidence_frames: tuple[str, ...] = ()
     smart_client_id: str = ""
     smart_servers: str = ""
+    bulk_client_id: str = ""
+    bulk_key_file: str = ""
+    bulk_files: str = ""
     developer: str = "Calcinosis CDS project"
     funding: str = "not stated"
 
@@ -120,6 +132,9 @@ class Settings(msgspec.Struct, frozen=True):
             site=text("CDS_SITE"),
             sandbox=_switch("CDS_SANDBOX", text("CDS_SANDBOX")),
             lint_form=_switch("CDS_LINT_FORM", text("CDS_LINT_FORM")),
+            admin=_switch("CDS_ADMIN", text("CDS_ADMIN")),
+            approvals=_one_of("CDS_APPROVALS", text("CDS_APPROVALS"), ("listed", "all")),
+            cohorts=_folders("CDS_COHORTS", text("CDS_COHORTS")),
             drop_strangers=_one_of("CDS_OTHER_PATIENT", text("CDS_OTHER_PATIENT"), ("refuse", "drop")) == "drop",
             allow_preliminary=_switch("CDS_ALLOW_PRELIMINARY", text("CDS_ALLOW_PRELIMINARY")),
             fhir_bases=frozenset(base.rstrip("/") for base in text("CDS_FHIR_BASES").split()),
@@ -133,6 +148,9 @@ class Settings(msgspec.Struct, frozen=True):
             evidence_frames=_origins("CDS_EVIDENCE_FRAMES", text("CDS_EVIDENCE_FRAMES")),
             smart_client_id=text("CDS_SMART_CLIENT_ID"),
             smart_servers=text("CDS_SMART_SERVERS"),
+            bulk_client_id=text("CDS_BULK_CLIENT_ID"),
+            bulk_key_file=text("CDS_BULK_KEY_FILE"),
+            bulk_files=text("CDS_BULK_FILES"),
             developer=text("CDS_DEVELOPER"),
             funding=text("CDS_FUNDING"),
         )
@@ -184,6 +202,14 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise SettingsError(f"{name} must be one of: {', '.join(allowed)}.", where=name, slug="bad-setting")
     return value
+
+
+def _folders(name: str, value: str) -> tuple[str, ...]:
+    named = [one.strip() for one in value.split(",") if one.strip()]
+    for one in named:
+        if not Path(one).is_dir():
+            raise SettingsError(f"{name} names a folder that is not there.", where=name, slug="bad-setting")
+    return tuple(named)
 
 
 def _number(name: str, value: str, least: int, most: int) -> int:
