@@ -31,8 +31,9 @@ from cds_service.protocol.profile import STANDARD, Profile
 from cds_service.protocol.shaping import shaped_for
 from cds_service.publishing.links import linked
 from cds_service.recording import Answered
-from cds_service.rules.book import RuleBook, ServiceRules, Shelf
+from cds_service.rules.book import RuleBook, ServiceRules
 from cds_service.rules.quiet import QuietState
+from cds_service.rules.shelf import Shelf
 from cds_service.terminology import Terminology
 from cds_service.web import problems
 from cds_service.web.completion import completed, in_our_names
@@ -111,11 +112,13 @@ class Engine:
                 self.completing,
                 deadline,
                 lambda whole: take_in(whole, reader, now, self.policy),
+                caller.fhir,
             )
             note.left = deadline.remaining()
-        decision = decide.decide(facts, book, service, {**self.quarantine.rules(book), **dict.fromkeys(off.rules, OFF)})
+        off_now = {**self.quarantine.rules(book), **dict.fromkeys(off.rules, OFF)}
+        decision = decide.decide(facts, book, service, off_now, trails=False)
         shown = service.showing(profile.most_cards(service.card_limit))
-        response = decide.respond(decision, book, shown, call, self.new_id, self.quiet, gaps)
+        response = decide.respond(decision, book, shown, call, self.new_id, self.quiet, gaps, caller.issuer)
         self._count(decision)
         note.cards, note.held = tuple([card.indicator for card in response.cards]), _held(response)
         number = self.new_id() if self.ledger is not None or self.evidence is not None else ""
@@ -141,8 +144,8 @@ class Engine:
             log.info("call", extra={"fields": fields})
 
     def _count(self, decision: decide.Decision) -> None:
-        events = [_event(one.verdict.value, one.rule.id) for one in decision.outcomes]
-        events += [_event(f"silent {one.verdict.value}", one.rule.id) for one in decision.silent]
+        events = [_event(one.judgement.verdict.word, one.rule.id) for one in decision.outcomes]
+        events += [_event(f"silent {one.verdict.word}", one.rule.id) for one in decision.silent]
         events += [f"failed {one.rule.id} {one.failed}" for one in decision.outcomes if one.failed]
         events += ["dropped stranger" for aside in decision.facts.unusable if aside.reason == STRANGER]
         self.counted.update(events)

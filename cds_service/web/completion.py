@@ -30,19 +30,25 @@ def in_our_names(call: HookRequest, service: Service) -> HookRequest:
 
 
 def completed(
-    call: HookRequest, facts: Facts, service: Service, completing: Completing, deadline: Deadline, read: Read
+    call: HookRequest,
+    facts: Facts,
+    service: Service,
+    completing: Completing,
+    deadline: Deadline,
+    read: Read,
+    servers: tuple[str, ...] = (),
 ) -> tuple[HookRequest, Facts, dict[str, str]]:
     """
     Return the call and its facts with everything that could be had, and for each missing key why it could not.
 
     A key counts as missing if nothing of its kind was sent under any key. Of a page that was cut off, those that
-    follow are read.
+    follow are read. ``servers`` are the ones that the client's calls may name (none: all that may be contacted).
     """
     wanted = _wanted(call, facts, service)
     if not wanted.keys or call.access is None:
         return call, facts, {}
     context = {"patientId": call.patient_id, "encounterId": call.encounter_id}
-    found = _of_somebody(completing.complete(call.access, wanted, context, deadline))
+    found = _of_somebody(completing.complete(call.access, wanted, context, deadline, servers))
     values = _values(call, wanted, found)
     if values:
         call = call.completed_by(values)

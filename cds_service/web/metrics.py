@@ -61,6 +61,7 @@ METRICS = (
     Metric("cds_ledger_waiting", GAUGE, "Decisions that are not on disk yet"),
     Metric("cds_ledger_trouble", MOST, "1 while the ledger cannot be used"),
     Metric("cds_rules_stale", MOST, "1 while the newest rules could not be loaded, and the last good ones answer"),
+    Metric("cds_tunings_unfit", MOST, "Decisions of admins that the rules refuse, and that are not in force"),
     Metric("cds_workers", GAUGE, "Processes that answer"),
     Metric("cds_threads", GAUGE, "Their threads"),
     Metric("cds_open_files", GAUGE, "Their open file descriptors"),

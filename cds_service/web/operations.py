@@ -83,6 +83,8 @@ class Operations:
             found.append("no-services")
         if engine.shelf.stale is not None:
             found.append("rules-stale")
+        if engine.shelf.unfit:
+            found.append("tuning-unfit")
         if engine.door.verifier is not None and not engine.door.verifier.ready:
             found.append("keys-missing")
         if engine.ledger is not None and engine.ledger.switches().everything:
@@ -128,6 +130,7 @@ class Operations:
         engine, found = self.engine, metrics.of_process()
         found["cds_calls_running"] = engine.guard.running
         found["cds_rules_stale"] = int(engine.shelf.stale is not None)
+        found["cds_tunings_unfit"] = len(engine.shelf.unfit)
         if engine.completing is not None:
             bulkhead = engine.completing.bulkhead
             found |= {"cds_fhir_places_taken": bulkhead.taken, "cds_fhir_places": bulkhead.places}

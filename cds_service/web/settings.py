@@ -46,6 +46,12 @@ SETTINGS = (
     Setting("CDS_LINT_FORM", "0", "1 lets anybody paste a call into /integrate/ (demo and CDS_AUTH=none: always)"),
     Setting("CDS_ADMIN", "0", "1 shows the admin pages at /admin/ (docs/admin.md); needs CDS_PUBLIC_URL with https"),
     Setting("CDS_APPROVALS", "listed", "Which changes need a second person: those listed in docs/admin.md, or all"),
+    Setting("CDS_OIDC_ISSUER", "", "The hospital's sign-in for the admin pages (OpenID Connect): its issuer"),
+    Setting("CDS_OIDC_CLIENT_ID", "", "What this service is called there"),
+    Setting("CDS_OIDC_SECRET_FILE", "", "A file with our secret there; none: we are a public client with PKCE"),
+    Setting("CDS_OIDC_ROLES", "", "Which group has which roles: cds-editors=viewer+editor, cds-duty=operator"),
+    Setting("CDS_OIDC_NAME", "preferred_username", "The claim that says who somebody is, never given to another"),
+    Setting("CDS_OIDC_GROUPS", "groups", "The claim that lists the groups of somebody"),
     Setting("CDS_COHORTS", "", "Folders with patients to try changes on, separated by commas"),
     Setting("CDS_SANDBOX", "0", "1 shows the sandbox chart with synthetic patients at /sandbox/"),
     Setting("CDS_OTHER_PATIENT", "refuse", "Data of another patient: refuse the call (412), or drop the data"),
@@ -87,6 +93,12 @@ class Settings(msgspec.Struct, frozen=True):
     lint_form: bool = False
     admin: bool = False
     approvals: str = "listed"
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_secret_file: str = ""
+    oidc_roles: str = ""
+    oidc_name: str = "preferred_username"
+    oidc_groups: str = "groups"
     cohorts: tuple[str, ...] = ()
     drop_strangers: bool = False
     allow_preliminary: bool = False
@@ -134,6 +146,12 @@ class Settings(msgspec.Struct, frozen=True):
             lint_form=_switch("CDS_LINT_FORM", text("CDS_LINT_FORM")),
             admin=_switch("CDS_ADMIN", text("CDS_ADMIN")),
             approvals=_one_of("CDS_APPROVALS", text("CDS_APPROVALS"), ("listed", "all")),
+            oidc_issuer=text("CDS_OIDC_ISSUER"),
+            oidc_client_id=text("CDS_OIDC_CLIENT_ID"),
+            oidc_secret_file=text("CDS_OIDC_SECRET_FILE"),
+            oidc_roles=text("CDS_OIDC_ROLES"),
+            oidc_name=text("CDS_OIDC_NAME"),
+            oidc_groups=text("CDS_OIDC_GROUPS"),
             cohorts=_folders("CDS_COHORTS", text("CDS_COHORTS")),
             drop_strangers=_one_of("CDS_OTHER_PATIENT", text("CDS_OTHER_PATIENT"), ("refuse", "drop")) == "drop",
             allow_preliminary=_switch("CDS_ALLOW_PRELIMINARY", text("CDS_ALLOW_PRELIMINARY")),

@@ -19,7 +19,7 @@ from cds_service.web.settings import SETTINGS
 from tests.admin.conftest import ORIGIN, PEOPLE, Admin, Clock, SignIn
 from tests.build import SERVICE
 
-PUBLIC = {"admin.login", "admin.sign_in", "admin.static"}
+PUBLIC = {"admin.login", "admin.sign_in", "admin.static", "admin.leave_for_oidc", "admin.back_from_oidc"}
 SAMPLE = {"rule_id": "eskd-hyperphosphatemia", "name": "phosphate_high", "filename": "base.css", "_rest": "nowhere"}
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 MINUTE = 60

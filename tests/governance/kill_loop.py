@@ -25,23 +25,24 @@ from cds_service.rules.tuning_model import in_force
 from tests.build import ROOT
 from tests.ledger.cluster import Cluster
 
-KEY = Key(b"a key for the kill loop, long enough: 0123456789")
+SECRET = b"a key for the kill loop, long enough: 0123456789"
 PROGRAM = f"""
 import os, sys, time
+from datetime import date
+from decimal import Decimal
 sys.path.insert(0, {str(ROOT)!r})
 from cds_service.adapters.governance import Conflict, Governance
-from cds_service.adapters.ledger import Database
+from cds_service.adapters.ledger import Database, Key
 from cds_service.errors import Unavailable
 from cds_service.rules.tuning_model import Tuning
-from tests.governance.conftest import decision
-from tests.governance.kill_loop import KEY
-governance = Governance(Database(sys.argv[1]), KEY, time.time)
+governance = Governance(Database(sys.argv[1]), Key({SECRET!r}), time.time)
+one = Tuning("a-rule", "a_limit", Decimal("6.5"), date(2026, 3, 1), sys.argv[2], "Our unit aims at this")
 os.write(1, b"ready\\n")
 while True:
     try:
-        base = governance.newest(decision().rule, decision().name)
+        base = governance.newest(one.rule, one.name)
         asks = "kill" if base % 2 else ""
-        made = governance.propose(decision(who=sys.argv[2]), base=base, asks=asks, role="editor", origin="192.0.2.1")
+        made = governance.propose(one, base=base, asks=asks, role="editor", origin="192.0.2.1")
         os.write(1, b"saved %d\\n" % made.number)
         if asks:
             governance.rule_on(made.number, "approved", "anna", "Agreed at the meeting", "approver", "192.0.2.2")
@@ -100,7 +101,7 @@ def _round(url: str, seconds: float) -> list[str]:
 
 
 def _compare(url: str, found: Result, saved: list[int], ruled: list[int]) -> None:
-    governance = Governance(Database(url), KEY, time.time)
+    governance = Governance(Database(url), Key(SECRET), time.time)
     history = governance.history()
     there, approved = {one.number for one in history}, {one.number for one in history if one.ruling == "approved"}
     found.saved, found.ruled = len(saved), len(ruled)

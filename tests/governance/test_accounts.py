@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import text
@@ -193,7 +194,7 @@ def test_signing_out_ends_it_everywhere(kept: Governance, make: Make) -> None:
 
 
 def test_whatever_changes_the_account_ends_its_sessions(kept: Governance) -> None:
-    deeds = [
+    deeds: list[Callable[[], None]] = [
         lambda: kept.accounts.set_password("eddie", PASSWORD),
         lambda: kept.accounts.set_roles("eddie", ["editor"]),
         lambda: kept.accounts.disable("eddie"),

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -52,8 +53,8 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let passwords cost little, where what they cost is not what is tried."""
     real = accounts.Accounts.__init__
 
-    def made(self: accounts.Accounts, *words: object) -> None:
-        real(self, *words[:4], Cost(2, 8, 1))  # type: ignore[arg-type]
+    def made(self: accounts.Accounts, *words: Any) -> None:
+        real(self, words[0], words[1], words[2], words[3], Cost(2, 8, 1))
 
     monkeypatch.setattr(accounts.Accounts, "__init__", made)
 

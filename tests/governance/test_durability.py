@@ -67,10 +67,15 @@ def test_a_full_disk_refuses_a_decision_together_with_its_entry(make: Make, cloc
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
     saved = 1
-    with pytest.raises(Unavailable) as refused:
+
+    def fill() -> None:
+        nonlocal saved
         while saved < 400:
             why = f"A reason of its own, {saved} " + "and so on " * 20
             saved = governance.propose(decision(why=why), base=saved, role="editor", origin="192.0.2.1").number
+
+    with pytest.raises(Unavailable) as refused:
+        fill()
     assert "ledger-full" == refused.value.slug
     with governance.database.writing() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1000000")

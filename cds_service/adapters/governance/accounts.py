@@ -22,6 +22,8 @@ from cds_service.errors import TooManyRequests
 
 ROLES = ("viewer", "editor", "approver", "operator", "auditor")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{1,79}")
+# What is kept where a password would be: the hospital's sign-in says who it is, and no password fits.
+OUTSIDE = "outside"
 # SECURITY.md, "Login": five tries in five minutes for each name and address; 15 minutes idle, 8 hours at most.
 TRIES, WINDOW = 5, 300.0
 IDLE, LONGEST = 15 * 60.0, 8 * 3600.0
@@ -146,7 +148,8 @@ class Accounts:
         self._count(trier)
         row = self._row(chosen)
         # A password is tried in any case: how long it takes must not tell whether the account exists.
-        fits = passwords.matches(password, row["secret"] if row else passwords.nobodys(self._cost))
+        kept = row["secret"] if row and row["secret"] != OUTSIDE else passwords.nobodys(self._cost)
+        fits = passwords.matches(password, kept)
         if row is None or row["disabled"] or not fits:
             # A name that nobody has may be a password typed into the wrong field: it is not written down.
             known = chosen if row else "(unknown)"
@@ -159,6 +162,38 @@ class Accounts:
                 connection.execute(update(accounts).where(accounts.c.name == chosen).values(secret=dearer))
             self._tell(connection, deed, chosen, chosen, origin)
         return _account(row)
+
+    def admit(self, name: str, roles: Sequence[str], origin: str) -> Account | None:
+        """
+        Return the account of somebody whom the hospital's sign-in vouches for, made if need be; None if disabled.
+
+        Raises Refused where the name cannot be used, or is that of an account with a password of ours.
+        """
+        chosen = _plain(name)
+        if not _NAME.fullmatch(chosen):
+            raise Refused("This name cannot be used.", where="name", slug="bad-name")
+        _check_roles(roles)
+        row = self._row(chosen) or self._add_outside(chosen, roles, origin)
+        if row["secret"] != OUTSIDE:
+            raise Refused("There is an account of this name with a password.", where="name", slug="name-taken")
+        if row["disabled"]:
+            self._audit.append("failed sign in", f"account {chosen}", "", "account", origin)
+            return None
+        if set(row["roles"]) != set(roles):
+            self.set_roles(chosen, roles, "hospital sign-in", origin)
+        self._audit.append("sign in", f"account {chosen}", chosen, "account", origin)
+        return self.find(chosen)
+
+    def _add_outside(self, name: str, roles: Sequence[str], origin: str) -> dict[str, Any]:
+        now = self._clock()
+        row = {"name": name, "secret": OUTSIDE, "roles": list(roles), "disabled": 0, "made": now, "changed": now}
+        with self._database.writing() as connection:
+            known = connection.execute(select(accounts).where(accounts.c.name == name)).mappings().first()
+            if known is not None:  # made a moment ago, by another process
+                return dict(known)
+            connection.execute(insert(accounts), row)
+            self._tell(connection, "make account", name, "hospital sign-in", origin, new=", ".join(roles))
+        return row
 
     def _count(self, trier: str) -> None:
         """Count a try before it is made: of a hundred at once five are made."""

@@ -100,8 +100,10 @@ class Audit:
         return (last.number, _LOST) if last else (0, _START if head is None else _LOST)
 
     def _write(self, connection: Connection, end: tuple[int, str], told: Sequence[str]) -> None:
-        kept = (clean(one)[:most] for one, most in zip(told, _WIDTHS, strict=True))
-        entry = Entry(end[0] + 1, self._clock(), *kept, previous=end[1])
+        who, role, action, subject, old, new, origin = (
+            clean(one)[:most] for one, most in zip(told, _WIDTHS, strict=True)
+        )
+        entry = Entry(end[0] + 1, self._clock(), who, role, action, subject, old, new, origin, end[1])
         digest = _digest(self._secret, entry)
         connection.execute(insert(audit), msgspec.structs.asdict(msgspec.structs.replace(entry, hash=digest)))
         connection.execute(delete(marks).where(marks.c.name == _HEAD))

@@ -18,7 +18,16 @@ SHORTEST, LONGEST = 12, 256
 # What is typed may be longer than what counts: a letter and its accent are two characters until they are composed.
 LONGEST_TYPED = 4 * LONGEST
 # Words that guessers begin with; what is left of a password without them has to be worth something.
-_EASY = ("password", "passwort", "qwertyuiop", "qwerty", "1234567890", "123456789", "12345678", "123456")
+_EASY: tuple[str, ...] = (
+    "password",
+    "passwort",
+    "qwertyuiop",
+    "qwerty",
+    "1234567890",
+    "123456789",
+    "12345678",
+    "123456",
+)
 _EASY += ("administrator", "admin", "letmein", "welcome", "changeme", "iloveyou", "calcinosis", "hospital")
 # Different characters that have to be left.
 _VARIETY = 6

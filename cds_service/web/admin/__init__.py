@@ -25,6 +25,7 @@ from cds_service.web.admin import (
     feedback,
     frame,
     near,
+    oidc,
     operating,
     problems,
     rules,
@@ -39,7 +40,7 @@ from cds_service.web.settings import Settings, content_folder
 __all__ = ["register"]
 # Each adds its pages to the one blueprint when it is imported.
 _PARTS = (
-    *(activity, change, changes, drift, explain, exports, feedback, frame, near, operating, problems, rules),
+    *(activity, change, changes, drift, explain, exports, feedback, frame, near, oidc, operating, problems, rules),
     *(running, signing_in, trials),
 )
 
@@ -61,6 +62,7 @@ def register(app: Flask, engine: Engine, settings: Settings, environment: Mappin
         secure=own.startswith("https:"),
         notices=URLSafeTimedSerializer(engine.ledger.signing, salt="admin-notice"),
     )
+    app.extensions["admin-hospital"] = oidc.read_hospital(settings, engine, engine.ledger.signing)
     app.extensions["admin-start"] = running.Start(settings, environment)
     app.register_blueprint(blueprint)
 

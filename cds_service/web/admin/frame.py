@@ -262,6 +262,7 @@ def page(template: str, **shown: Any) -> str:
         unfit=len(desk().engine.shelf.unfit),
         stopped=_stopped(desk()) if who else "",
         intended_use=INTENDED_USE,
+        hospital=current_app.extensions.get("admin-hospital"),
         **shown,
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from flask import Response, current_app, g, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed, NotFound
@@ -51,8 +54,7 @@ def login() -> ResponseReturnValue:
 @public
 def sign_in() -> ResponseReturnValue:
     """Sign in: a new session every time, whatever cookie came along."""
-    here, name = desk(), typed(request.form, "name", 80)
-    following = request.form.get("following", "")
+    name, following = typed(request.form, "name", 80), request.form.get("following", "")
     try:
         account = tried(name, request.form.get("password", ""))
     except TooManyRequests as problem:
@@ -62,24 +64,36 @@ def sign_in() -> ResponseReturnValue:
     if account is None:
         said = "Name and password do not fit together, or the account is disabled."
         return page("admin/login.html", following=following, name=name, problem=said), 401
+    return entered(account, redirect(own_path(following), 303))
+
+
+def entered(account: Account, body: ResponseReturnValue) -> Response:
+    """Begin a new session, whatever cookie came along, and end the one before."""
+    here, answer = desk(), make_response(body)
     if old := request.cookies.get(here.cookie):
         here.governance.sessions.close(old)
-    answer = make_response(redirect(own_path(following), 303))
     token = here.governance.sessions.open(account)
     # No lifetime: it ends with the browser, and on our side after 15 idle minutes or 8 hours.
     answer.set_cookie(here.cookie, token, path="/", secure=here.secure, httponly=True, samesite="Strict")
     return answer
 
 
-def tried(name: str, password: str) -> Account | None:
+@contextmanager
+def trying() -> Iterator[None]:
     """
-    Return whose password it is, else None. Raises TooManyRequests; Unavailable where too many are tried at once.
+    Take one of the few places for somebody who signs in. Raises Unavailable where all are taken.
 
-    Each try takes 128 MB for a moment: a flood of them must take neither the memory nor the threads of hook calls.
+    A password takes 128 MB for a moment, a provider seconds: a flood must not take the room of hook calls.
     """
     guard: Guard = current_app.extensions.setdefault("admin-trying", Guard(AT_ONCE, AT_ONCE))
     with guard.place():
-        return desk().governance.accounts.authenticate(name, password, origin())
+        yield
+
+
+def tried(name: str, password: str, deed: str = "sign in") -> Account | None:
+    """Return whose password it is, else None. Raises TooManyRequests, Unavailable."""
+    with trying():
+        return desk().governance.accounts.authenticate(name, password, origin(), deed)
 
 
 @blueprint.post("/logout")
@@ -114,7 +128,7 @@ def change_password() -> ResponseReturnValue:
     here, name = desk(), me().account.name
     new, problem = request.form.get("new", ""), ""
     try:
-        if tried(name, request.form.get("old", "")) is None:
+        if tried(name, request.form.get("old", ""), "confirm password") is None:
             problem = "The old password is not right."
         elif new != request.form.get("again", ""):
             problem = "The new password was typed in two ways."
