@@ -13,6 +13,9 @@ from cds_service.facts.intake import Reader
 from cds_service.rules import RuleBook, load_book
 from cds_service.rules.vignettes import SUFFIX, Render, Vignette, read_file, run
 
+# What the service says of itself during the whole run is searched for patients and secrets at its end.
+pytest_plugins = ("tests.said",)
+
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Take every ``.test.yaml`` under a ``rules`` folder for a file of vignettes."""

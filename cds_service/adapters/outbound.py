@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
@@ -211,6 +212,43 @@ def new_session(connections: int, authorities: str = "") -> requests.Session:
     return session
 
 
+@contextmanager
+def asked(
+    session: requests.Session,
+    url: str,
+    origin: Origin,
+    errand: Errand,
+    headers: Mapping[str, str],
+    *,
+    method: str = "GET",
+    form: Mapping[str, str] | None = None,
+    patience: float = math.inf,
+) -> Iterator[requests.Response]:
+    """
+    Send one request and give the answer as it begins, whatever its status; it is read inside.
+
+    ``url`` must lie under ``origin`` (the caller's business). ``patience`` is for how many seconds nothing may come.
+    Raises Failed; the reason never quotes what came.
+    """
+    _here.errand, _here.origin, _here.handles, _here.connected = errand, origin, (), False
+    sent, left = {**headers, "Accept-Encoding": "identity"}, min(max(errand.deadline.remaining(), 0.001), patience)
+    try:
+        with session.request(
+            method, url, data=form, headers=sent, timeout=left, allow_redirects=False, stream=True
+        ) as response:
+            yield response
+    except requests.exceptions.SSLError:
+        raise Failed("too-late" if errand.deadline.passed else "tls") from None
+    except requests.ConnectionError:
+        # Nobody answers, or a kept connection was closed meanwhile: a second try may help. A server that took the
+        # question and broke off has been asked.
+        raise Failed("too-late" if errand.deadline.passed else "unreachable", again=not _here.connected) from None
+    except _BROKEN:
+        raise Failed("too-late" if errand.deadline.passed else "broken-off") from None
+    finally:
+        _leave(errand)
+
+
 def fetch(
     session: requests.Session,
     url: str,
@@ -227,25 +265,10 @@ def fetch(
 
     ``url`` must lie under ``origin`` (the caller's business). Raises Failed; the reason never quotes what came.
     """
-    _here.errand, _here.origin, _here.handles, _here.connected = errand, origin, (), False
-    sent, left = {**headers, "Accept-Encoding": "identity"}, max(errand.deadline.remaining(), 0.001)
-    try:
-        method = "GET" if form is None else "POST"
-        with session.request(
-            method, url, data=form, headers=sent, timeout=left, allow_redirects=False, stream=True
-        ) as response:
-            _check(response, is_type)
-            return _body(response, errand, limit)
-    except requests.exceptions.SSLError:
-        raise Failed("too-late" if errand.deadline.passed else "tls") from None
-    except requests.ConnectionError:
-        # Nobody answers, or a kept connection was closed meanwhile: a second try may help. A server that took the
-        # question and broke off has been asked.
-        raise Failed("too-late" if errand.deadline.passed else "unreachable", again=not _here.connected) from None
-    except _BROKEN:
-        raise Failed("too-late" if errand.deadline.passed else "broken-off") from None
-    finally:
-        _leave(errand)
+    method = "GET" if form is None else "POST"
+    with asked(session, url, origin, errand, headers, method=method, form=form) as response:
+        _check(response, is_type)
+        return b"".join(pieces(response, errand, limit))
 
 
 def _leave(errand: Errand) -> None:
@@ -271,15 +294,15 @@ def _check(response: requests.Response, is_type: Callable[[str], object]) -> Non
         raise Failed("not-fhir-json")
 
 
-def _body(response: requests.Response, errand: Errand, limit: int) -> bytes:
-    pieces, size = [], 0
+def pieces(response: requests.Response, errand: Errand, limit: int) -> Iterator[bytes]:
+    """Yield the body of an answer as it comes. Raises Failed where it is too large, too late, or not all of it came."""
+    size = 0
     while piece := response.raw.read1(_PIECE, decode_content=False):
         size += len(piece)
         if size > limit:
             raise Failed("too-large")
         errand.take(len(piece))
-        pieces.append(piece)
+        yield piece
     expected = response.headers.get("Content-Length", "")
     if expected.isdecimal() and int(expected) != size and "Transfer-Encoding" not in response.headers:
         raise Failed("broken-off")
-    return b"".join(pieces)

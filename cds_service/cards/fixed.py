@@ -48,6 +48,7 @@ def _fixed(rules: tuple[Rule, ...], words: Terminology) -> Fixed:
         words.override_reasons[name]
         for name in _distinct(name for rule in rules for name in rule.card.override_reasons)
     ]
+    worded = {code: text for rule in reversed(rules) for code, text in rule.reasons.items()}
     return Fixed(
         rules,
         Source(
@@ -56,7 +57,7 @@ def _fixed(rules: tuple[Rule, ...], words: Terminology) -> Fixed:
             Coding(rules[0].topic, TOPIC_SYSTEM, rules[0].title),
         ),
         plan.offers(rules, words),
-        [Coding(reason.code, reason.system, reason.display) for reason in reasons],
+        [Coding(reason.code, reason.system, worded.get(reason.code, reason.display)) for reason in reasons],
         {EXTENSION: {"rules": [{"id": rule.id, "version": rule.version, "verdict": "yes"} for rule in rules]}},
         _ending(rules),
     )

@@ -32,7 +32,8 @@ def value(words: Terminology, result: Measurement) -> str:
     ):
         return f"{result.comparator}{_rounded(result.value, decimals)} {spelled(unit)}"
     reported = f"{result.comparator}{_tidy(result.reported)} {_plain_unit(result.unit)}"
-    if result.unit == unit or words.units.canonical(result.unit) in (unit, None):
+    # Potassium in mEq/L is the same number in mmol/L: said once.
+    if result.unit == unit or words.units.canonical(result.unit) in (unit, None) or result.value == result.reported:
         return reported
     return f"{reported} ({result.comparator}{_rounded(result.value, decimals)} {spelled(unit)})"
 

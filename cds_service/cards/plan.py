@@ -6,7 +6,7 @@ Parts that depend on the rules only are made once (``offers``); what the patient
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -121,8 +121,24 @@ def plan(offered: Iterable[Offer], together: Sequence[Outcome], facts: Facts, *,
         and not (offer.order.seen_as and _took_place(offer.order.seen_as, facts))
         and (not offer.not_while or facts.medications.keys().isdisjoint(offer.not_while))
     ]
+    needed = _drawn_once(needed, together, facts, absent)
     suggestible = [one for one in needed if one.step != BIOPSY] if calciphylaxis else needed
     return Plan(_chosen(suggestible), _lines(needed, calciphylaxis=calciphylaxis))
+
+
+def _drawn_once(
+    needed: Sequence[Offer], together: Sequence[Outcome], facts: Facts, absent: Collection[str]
+) -> list[Offer]:
+    """Leave out what would be ordered twice: of one missing test its panel, of several the tests that a panel holds."""
+    left_out: set[str] = set()
+    for panel in needed:
+        inside = [one.order.id for one in needed if one.order.id in panel.order.stands_for]
+        lacking = [test for test in panel.tests if not _known([test], together, facts, absent)]
+        if len(lacking) > 1:
+            left_out.update(inside)
+        elif inside:
+            left_out.add(panel.order.id)
+    return [one for one in needed if one.order.id not in left_out]
 
 
 def _took_place(names: Sequence[str], facts: Facts) -> bool:
@@ -140,7 +156,7 @@ def _gather_absent(judgement: Judgement, absent: set[str]) -> None:
             _gather_absent(child, absent)
 
 
-def _known(tests: Iterable[Test], together: Sequence[Outcome], facts: Facts, absent: set[str]) -> bool:
+def _known(tests: Iterable[Test], together: Sequence[Outcome], facts: Facts, absent: Collection[str]) -> bool:
     """Say whether every test has a usable result that is fresh, and none was found missing by a rule of the card."""
     return not any(test.label in absent or not _fresh(test, together, facts) for test in tests)
 

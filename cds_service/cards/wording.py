@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 
@@ -200,15 +200,12 @@ def _spoken(name: str) -> str:
     return name if name.isupper() or name[:2].isupper() else name[:1].lower() + name[1:]
 
 
-def _true_leaves(judgement: Judgement) -> Iterator[Judgement]:
+def _true_leaves(judgement: Judgement) -> list[Judgement]:
     if judgement.verdict is not YES:
-        return
+        return []
     if not judgement.children:
-        if judgement.items or judgement.absent:
-            yield judgement
-        return
-    for child in judgement.children:
-        yield from _true_leaves(child)
+        return [judgement] if judgement.items or judgement.absent else []
+    return [leaf for child in judgement.children for leaf in _true_leaves(child)]
 
 
 def by_name_only(items: Iterable[Item]) -> list[Medication]:

@@ -27,6 +27,7 @@ __all__ = ["Policy", "Reader", "take_in"]
 READERS: dict[str, Callable[[Any, Desk], Iterable[Any]]] = {
     "Condition": conditions.read,
     "FamilyMemberHistory": conditions.read_family,
+    "MedicationAdministration": medications.read_given,
     "MedicationRequest": medications.read,
     "MedicationStatement": medications.read,
     "Procedure": procedures.read,

@@ -65,6 +65,7 @@ class _Bounds(msgspec.Struct):
 
 
 _dosages = msgspec.json.Decoder(list[_Dosage])
+_dosage_given = msgspec.json.Decoder(_Dosage)
 _dispense = msgspec.json.Decoder(_Dispense)
 _contained = msgspec.json.Decoder(list[Raw])
 _medication = msgspec.json.Decoder(Record)
@@ -98,6 +99,63 @@ def read(record: Record, desk: Desk) -> Iterator[Medication | SetAside]:
                 yield PastMedication(*known, until=_until(record, bounds))
         else:
             yield Medication(*known, bytes(_dosage(record)), reasons_of(record, desk))
+
+
+def read_given(record: Record, desk: Desk) -> Iterator[Medication | SetAside]:
+    """
+    Yield the medications that were given in the last 72 hours, and those given before as past (KNOWLEDGE 2.3).
+
+    MedicationAdministration is read where it is sent; the prefetch does not ask for it.
+    """
+    code = _code(record, desk)
+    if code is None or present(record.medication):
+        yield SetAside(model.MEDICATIONS, "unresolved" if code is None else "other-fhir-version")
+        return
+    meaning = desk.reader.medications(bytes(code))
+    if not meaning.matches:
+        desk.unmatched(model.MEDICATIONS, meaning)
+        return
+    when = _given(record)
+    reason = _not_given(record, when, desk)
+    for match in meaning.matches:
+        route = match.route or _route_given(record)
+        name = meaning.display or desk.reader.terminology.label(match.concept)
+        known = (match.concept, match.system, match.code, match.how, name, route, when)
+        why = _not_systemic(match, route, desk) or reason
+        if not why:
+            yield Medication(*known, b"", reasons_of(record, desk))
+            continue
+        yield SetAside(model.MEDICATIONS, why, match.concept, when)
+        if why == "ended":
+            yield PastMedication(*known, until=when)
+
+
+# KNOWLEDGE 2.3: what was given counts as taken for so long.
+GIVEN_WITHIN = 3 * DAY
+_GIVEN = ("in-progress", "completed")
+
+
+def _given(record: Record) -> When | None:
+    """Return when a medication was given: at that time, or until the end of the period."""
+    period = record.effectivePeriod
+    return parse(record.effectiveDateTime) or (parse(period.end) or parse(period.start) if period else None)
+
+
+def _not_given(record: Record, when: When | None, desk: Desk) -> str:
+    """Say why an administration does not count as taken now; "" where it does."""
+    if record.status not in _GIVEN:
+        return f"status-{record.status}" if record.status in (*_KNOWN, "not-done") else "status-unknown"
+    if when is None:
+        return "undated"
+    if when.start > desk.now + DAY:
+        return "future-date"
+    return "ended" if when.end < desk.now - GIVEN_WITHIN else ""
+
+
+def _route_given(record: Record) -> str:
+    with suppress(*_WRONG):
+        return _route(_Bounds([_dosage_given.decode(record.dosage)])) if present(record.dosage) else ""
+    return ""
 
 
 def ordered(record: Record, desk: Desk) -> tuple[list[Medication], str]:

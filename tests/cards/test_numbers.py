@@ -46,6 +46,12 @@ def test_a_value_is_shown_as_reported_and_converted_where_that_differs(
     assert shown == numbers.value(words, phosphate)
 
 
+def test_a_unit_in_which_the_number_is_the_same_is_not_converted(facts: TakeIn, words: Terminology) -> None:
+    [potassium] = facts(observation("potassium", 4.9, "meq/L")).measurements["potassium"]
+
+    assert "4.9 meq/L" == numbers.value(words, potassium)
+
+
 @pytest.mark.parametrize(("value", "shown"), [(8.55, "8.6"), (8.54, "8.5"), (8.65, "8.7"), (9.0, "9.0")])
 def test_computed_values_are_rounded_half_up_for_display_only(
     facts: TakeIn, words: Terminology, value: float, shown: str

@@ -92,6 +92,30 @@ def test_a_panel_is_known_when_its_tests_are(
     assert suggested == planned(book, facts(*(observation(test, 4) for test in tests)), rule)[0]
 
 
+@pytest.mark.parametrize(
+    ("known", "suggested"),
+    [
+        ([], ["renal-panel", "pth"]),
+        (["albumin"], ["renal-panel", "pth"]),
+        (["albumin", "calcium-total"], ["phosphate", "pth"]),
+        (LABS[:3], ["pth"]),
+    ],
+)
+def test_nothing_is_ordered_twice_by_a_test_and_by_its_panel(
+    book: RuleBook, facts: TakeIn, known: Sequence[str], suggested: list[str]
+) -> None:
+    rule = card(book, workup=("renal-panel", *LABS[:4]), consults=(), repeat=())
+
+    assert suggested == planned(book, facts(*(observation(test, 4) for test in known)), rule)[0]
+
+
+def test_a_test_to_repeat_stands_beside_the_one_that_is_missing(book: RuleBook, facts: TakeIn) -> None:
+    rule = card(book, workup=("renal-panel", *LABS[:3]), consults=(), repeat=("phosphate",))
+    chart = facts(observation(), observation("calcium-total", 9))
+
+    assert ["phosphate", "albumin"] == planned(book, chart, rule)[0]
+
+
 def test_an_order_wants_fresher_results(book: RuleBook, facts: TakeIn) -> None:
     rule = card(book, workup=("phosphate", "pth"), consults=(), repeat=(), fresh_within="")
     chart = facts(observation(days=8), observation("pth", 200, days=8))
@@ -185,6 +209,13 @@ def test_a_card_suggests_what_its_plan_says(ask: Ask) -> None:
     assert "Order serum calcium" not in labels
     assert "- Labs: Phosphate (repeat), Albumin, PTH, ALP" in found["detail"]
     assert "- Consults: Nephrology, Dietitian" in found["detail"]
+
+
+def test_no_order_is_offered_twice_where_labs_are_missing_too(ask: Ask) -> None:
+    offered = [one["label"] for found in ask(*SICK).json["cards"] for one in found["suggestions"]]  # type: ignore[index]
+
+    assert "Order intact PTH" in offered
+    assert len(set(offered)) == len(offered)
 
 
 def test_no_card_offers_a_biopsy_where_calciphylaxis_is_possible(ask: Ask) -> None:

@@ -104,7 +104,7 @@ def test_calcium_is_corrected_for_albumin(facts: TakeIn, results: list[Resource]
 @pytest.mark.parametrize(
     ("results", "note"),
     [
-        ([total(9.0)], "no albumin, not corrected"),
+        ([total(9.0)], "no albumin within 7 days, not corrected"),
         ([total(9.0), albumin(4.1)], "albumin normal, no correction"),
         ([total(9.0), albumin(3.0)], "estimate: Ca + 0.8 x (4.0 - albumin)"),
         ([reported(9.0)], "corrected by the laboratory"),

@@ -51,7 +51,7 @@ def test_a_phosphate_is_high_above_the_limit_of_the_age_and_not_at_it(patient: s
         return judge(HIGH, f"patient: {patient}\nlabs: {{phosphate: {{today: {value} mg/dL}}}}").verdict.value
 
     assert "no" == verdict(Decimal(limit))
-    assert "yes" == verdict(Decimal(limit) + Decimal("0.1"))
+    assert "yes" == verdict(Decimal(limit) + Decimal("0.001"))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,8 @@ def test_two_results_at_least_14_days_apart_persist(scene: str, verdict: str) ->
         ("labs: {calcium-total: {9 days ago: 10.6 mg/dL}, phosphate: {9 days ago: 4.5 mg/dL}}", "no", "hypercalcemia"),
         ("labs: {calcium-total: {9 days ago: 10.5 mg/dL}, phosphate: {9 days ago: 4.6 mg/dL}}", "no", "phosphate"),
         ("labs: {calcium-ionized: {9 days ago: 1.2 mmol/L}, phosphate: {9 days ago: 4 mg/dL}}", "yes", "calcium"),
-        ("labs: {calcium-ionized: {9 days ago: 1.34 mmol/L}, phosphate: {9 days ago: 4 mg/dL}}", "no", "ionized"),
+        ("labs: {calcium-ionized: {9 days ago: 1.33 mmol/L}, phosphate: {9 days ago: 4 mg/dL}}", "yes", "calcium"),
+        ("labs: {calcium-ionized: {9 days ago: 1.3301 mmol/L}, phosphate: {9 days ago: 4 mg/dL}}", "no", "ionized"),
         ("labs: {phosphate: {9 days ago: 4.0 mg/dL}}", "no", "no usable calcium"),
         ("labs: {calcium-total: {9 days ago: 9.5 mg/dL}}", "no", "no usable phosphate"),
         ("", "no", "no usable calcium and no usable phosphate"),

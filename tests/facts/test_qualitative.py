@@ -105,6 +105,8 @@ def test_the_words_of_a_laboratory(words: str, meaning: str | None) -> None:
         ({"valueQuantity": quantity(30, "U/mL", comparator=">"), "referenceRange": high(20)}, "positive"),
         ({"valueQuantity": quantity(10, "U/mL", comparator=">"), "referenceRange": high(20)}, ""),
         ({"valueQuantity": quantity(10, "U/mL", comparator="<"), "referenceRange": high(20)}, "negative"),
+        ({"valueQuantity": quantity(20, "U/mL", comparator="<"), "referenceRange": high(20)}, "negative"),
+        ({"valueQuantity": quantity(20, "U/mL", comparator=">"), "referenceRange": high(20)}, "positive"),
         ({"valueQuantity": quantity(30, "U/mL", comparator="<"), "referenceRange": high(20)}, ""),
         ({"valueQuantity": quantity(30, "U/mL"), "referenceRange": high(20, age={"low": quantity(1, "a")})}, ""),
         ({"valueQuantity": quantity(30, "U/mL"), "referenceRange": [*high(20), *high(40)]}, ""),

@@ -36,7 +36,8 @@ def types(scene: str) -> list[str]:
         ("diagnoses: [calcinosis-cutis, calciphylaxis]\n" + NORMAL.replace("3.5", "5.5"), ["mixed", "metastatic"]),
         ("diagnoses: [calcinosis-cutis]\n" + NORMAL.replace("3.5", "4.6"), ["metastatic"]),
         ("diagnoses: [calcinosis-cutis]\n" + NORMAL.replace("3.5", "4.5"), ["idiopathic"]),
-        ("diagnoses: [calcinosis-cutis]\n" + NORMAL.replace("9.4", "10.6"), ["metastatic"]),
+        ("diagnoses: [calcinosis-cutis]\n" + NORMAL.replace("9.4", "10.5"), ["idiopathic"]),
+        ("diagnoses: [calcinosis-cutis]\n" + NORMAL.replace("9.4", "10.501"), ["metastatic"]),
         ("diagnoses: [calcinosis-cutis, ctd-ssc]\n" + NORMAL.replace("9.4", "10.6"), ["metastatic"]),
         ("patient: 8-year-old girl\ndiagnoses: [calcinosis-cutis]\n" + NORMAL.replace("3.5", "5.5"), ["idiopathic"]),
         ("patient: 13-year-old girl\ndiagnoses: [calcinosis-cutis]\n" + NORMAL.replace("3.5", "5.6"), ["metastatic"]),
@@ -45,6 +46,17 @@ def types(scene: str) -> list[str]:
     ],
 )
 def test_a_record_points_to_the_types_that_it_fits(scene: str, expected: list[str]) -> None:
+    assert expected == types(scene)
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(73, ["metastatic"]), (74, ["idiopathic"])])
+def test_a_product_counts_if_its_factors_lie_72_hours_apart_at_most(hours: int, expected: list[str]) -> None:
+    """
+    In a child calcium and phosphate may both be normal and their product is not.
+    """
+    labs = f"{{calcium-total: {{1 hours ago: 10.4 mg/dL}}, phosphate: {{{hours} hours ago: 6.4 mg/dL}}}}"
+    scene = f"patient: 8-year-old girl\ndiagnoses: [calcinosis-cutis]\nlabs: {labs}"
+
     assert expected == types(scene)
 
 

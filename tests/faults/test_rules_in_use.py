@@ -21,7 +21,8 @@ from flask import Flask
 
 from cds_service.adapters.deadline import Deadline
 from cds_service.facts.evidence import Judgement
-from cds_service.rules.book import RuleBook, Shelf, load_book
+from cds_service.rules.book import RuleBook, load_book
+from cds_service.rules.shelf import Shelf
 from cds_service.web import Settings, create_app
 from cds_service.web.quarantine import IN_A_ROW, WHY
 from tests.build import NOW, PATIENT, ROOT, SERVICE, body, condition, observation, patient

@@ -15,7 +15,12 @@ import pytest
 from tests.house.source import PACKAGE, ROOT, imports, python_files, tree
 
 BIN = Path(sys.executable).parent
-LOCKS = ("requirements.lock", "requirements-build.lock", "requirements-dev.lock", "requirements-peers.lock")
+LOCKS = (
+    *("requirements.lock", "requirements-build.lock", "requirements-dev.lock", "requirements-peers.lock"),
+    *("requirements-engines-build.lock", "requirements-engines.lock"),
+)
+# What has an environment of its own: it is not in that of the developers.
+APART = ("peers", "engines", "engines-build")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
@@ -72,13 +77,16 @@ def test_what_pyproject_asks_for_is_locked() -> None:
     """
     groups = PYPROJECT["dependency-groups"]
     development = [
-        entry for name, group in groups.items() if name != "peers" for entry in group if isinstance(entry, str)
+        entry for name, group in groups.items() if name not in APART for entry in group if isinstance(entry, str)
     ]
 
     assert {canonical(entry) for entry in PYPROJECT["project"]["dependencies"]} <= locked(LOCKS[0]).keys()
     assert {canonical(entry) for entry in groups["build"]} <= locked(LOCKS[1]).keys()
     assert {canonical(entry) for entry in development} <= locked(LOCKS[2]).keys()
     assert {canonical(entry) for entry in groups["peers"]} <= locked(LOCKS[3]).keys()
+    assert {canonical(entry) for entry in groups["engines-build"]} <= locked(LOCKS[4]).keys()
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    assert {canonical(entry) for name in ("dask", "spark") for entry in extras[name]} <= locked(LOCKS[5]).keys()
 
 
 @with_roof

@@ -22,7 +22,7 @@ from cds_service.protocol.caller import Caller
 from cds_service.protocol.profile import Profile
 from cds_service.rules.book import RuleBook
 from cds_service.web import Settings, create_app
-from tests.build import NECROSIS, SERVICE, body, call, condition, fired, observation, prefetch, to_json
+from tests.build import NECROSIS, SERVICE, body, call, condition, fired, observation, prefetch, prescription, to_json
 from tests.fixtures.calls import FIXTURES, cast
 
 PUBLIC = "https://cds.hospital.example"
@@ -125,7 +125,7 @@ def test_a_clients_own_names_of_code_systems_are_read(app: Flask, book: RuleBook
 
 
 def test_a_client_that_shows_one_card_gets_one_and_the_rest_is_named(app: Flask) -> None:
-    raw = body(condition(), observation(value=8.0), condition(NECROSIS, id="necrosis"))
+    raw = body(condition(), observation(value=8.0), condition(NECROSIS, id="necrosis"), prescription())
     usual = ask(app, raw, Profile())
 
     narrow = ask(app, raw, Profile(name="narrow", card_limit=1))

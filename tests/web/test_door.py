@@ -13,6 +13,8 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from cds_service.adapters.ehr import LocalRecord
+from cds_service.errors import SettingsError
 from tests.adapters.auth.hostile import HOSTILE
 from tests.adapters.auth.signing import (
     AUDIENCE,
@@ -28,9 +30,9 @@ from tests.adapters.auth.signing import (
     signed_by,
     token,
 )
-from tests.build import LEFT_OUT, SERVICE, body, condition, observation
-from tests.faults.asking import always
-from tests.faults.servers import Reply, running
+from tests.build import LEFT_OUT, PATIENT, SERVICE, body, condition, observation
+from tests.faults.asking import SICK, always, asking, reasons
+from tests.faults.servers import Reply, answering, fhir, running
 
 Make = Callable[..., Flask]
 RAW = body(condition(), observation(value=8.1))
@@ -338,3 +340,46 @@ def logger_as_it_was() -> Iterator[None]:
     before = logger.propagate
     yield
     logger.propagate = before
+
+
+# --- each issuer has its own FHIR servers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("below", "fetched"), [(["/fhir"], True), (["/fhir/"], True), (["/elsewhere"], False), ([], True)], ids=str
+)
+@ROADS
+def test_a_client_names_its_own_fhir_servers_only(
+    make_app: Make, issuers: Callable[..., str], road: dict[str, Any], below: list[str], *, fetched: bool
+) -> None:
+    """
+    Both servers may be contacted; the token of one hospital must not reach the records of another (SECURITY.md 2).
+    """
+    record = fhir(LocalRecord(PATIENT, SICK))
+    with running(answering(record)) as own:
+        allowed = f"{own.base}/fhir,{own.base}/elsewhere"
+        listed = [f"{own.base}{path}" for path in below]
+        app = make_app(
+            auth="jwt",
+            issuers=issuers(**({"fhir": listed} if listed else {})),
+            public_url=PUBLIC_URL,
+            fhir_allow=allowed,
+            fhir_budget_ms=5_000,
+        )
+        answer = post(app, token(), road, asking(own))
+
+        assert (200 if fetched else 412) == answer.status_code
+        assert fetched is bool(own.asked)
+        assert (set() if fetched else {"not-permitted"}) == reasons(answer)
+
+
+def test_an_issuer_whose_server_may_not_be_contacted_is_refused_at_the_start(
+    make_app: Make, issuers: Callable[..., str]
+) -> None:
+    with pytest.raises(SettingsError, match="CDS_FHIR_ALLOW does not name"):
+        make_app(
+            auth="jwt",
+            issuers=issuers(fhir=["https://fhir.other.example/r4"]),
+            public_url=PUBLIC_URL,
+            fhir_allow="https://fhir.hospital.example/r4",
+        )

@@ -95,8 +95,8 @@ def test_each_card_links_to_its_own_page(client: FlaskClient) -> None:
     found = cards(client)
     pages = [client.get(link(card)) for card in found]
 
-    assert 3 == len(found)
-    assert [200] * 3 == [page.status_code for page in pages]
+    assert 2 == len(found)
+    assert [200] * 2 == [page.status_code for page in pages]
     for card, page in zip(found, pages, strict=True):
         assert card["summary"] in Page(page.text).text
     assert all(

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from cds_service.adapters.addresses import number_of
+from cds_service.adapters.addresses import number_of, parse
 from cds_service.adapters.auth.keys import ALGORITHMS, Key, location, usable
 from cds_service.errors import ContentError, SettingsError
 from cds_service.schemas import strict_yaml
 
-_KNOWN = ("iss", "jku", "keys", "tenants", "audiences", "algorithms", "profile", "certificate", "name")
+_KNOWN = ("iss", "jku", "keys", "tenants", "audiences", "algorithms", "profile", "certificate", "fhir", "name")
 # In a list of tenants: whatever the token says, for an issuer whose tenants all are ours.
 ANY_TENANT = "*"
 
@@ -24,7 +24,7 @@ class Issuer(msgspec.Struct, frozen=True):
 
     ``tenants`` are the tenants that are accepted (none: only tokens without a tenant), ``audiences`` further values
     of ``aud``; ``certificate`` is the subject of the client certificate that the proxy must have seen ("" asks for
-    none).
+    none); ``fhir`` are the FHIR servers that its calls may name (none: all that the service may contact).
     """
 
     iss: str
@@ -35,6 +35,7 @@ class Issuer(msgspec.Struct, frozen=True):
     algorithms: tuple[str, ...] = ALGORITHMS
     profile: str = "standard"
     certificate: str = ""
+    fhir: tuple[str, ...] = ()
     name: str = ""
 
 
@@ -98,6 +99,7 @@ def _issuer(entry: Any, where: str) -> Issuer:
         _algorithms(entry, where),
         _text(entry, "profile", where) or "standard",
         _text(entry, "certificate", where),
+        _servers(entry, where),
         _text(entry, "name", where),
     )
 
@@ -107,6 +109,13 @@ def _algorithms(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
     if odd := sorted(set(named) - set(ALGORITHMS)):
         raise _bad(f'The algorithm "{odd[0]}" is not accepted; these are: {", ".join(ALGORITHMS)}.', where)
     return named
+
+
+def _servers(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    listed = _texts(entry, "fhir", where)
+    if not all(parse(url) for url in listed) or (not listed and "fhir" in entry):
+        raise _bad("fhir must be a list of base URLs of FHIR servers, as in CDS_FHIR_ALLOW.", where)
+    return listed
 
 
 def _keys(entry: Mapping[str, Any], where: str) -> tuple[Key, ...]:

@@ -7,13 +7,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache
 from urllib.parse import quote
 
 import msgspec
 import requests
 
 from cds_service.adapters import outbound
-from cds_service.adapters.addresses import Origin
+from cds_service.adapters.addresses import Origin, parse
 from cds_service.adapters.deadline import Deadline
 from cds_service.adapters.fhir import transport
 from cds_service.adapters.fhir.guards import Breaker, Bulkhead
@@ -74,13 +75,21 @@ class Completing:
         self._readers = ThreadPoolExecutor(max_workers=places * KEYS, thread_name_prefix="fhir")
         self._session = session or outbound.new_session(places * KEYS, authorities)
 
-    def complete(self, access: Access, wanted: Wanted, context: Mapping[str, str], deadline: Deadline) -> Completed:
+    def complete(
+        self,
+        access: Access,
+        wanted: Wanted,
+        context: Mapping[str, str],
+        deadline: Deadline,
+        servers: tuple[str, ...] = (),
+    ) -> Completed:
         """
         Read what is wanted, as far as it can be had before the deadline.
 
-        Nothing is raised: a key that cannot be read has a reason, and its rules will say that they do not know.
+        ``servers`` are the base URLs that this client's calls may name; none: all that may be contacted. Nothing is
+        raised: a key that cannot be read has a reason, and its rules will say that they do not know.
         """
-        reason, origin = self._refused(access)
+        reason, origin = self._refused(access, servers)
         if origin is None:
             return self._nothing(wanted.keys, reason)
         addresses = _addresses(wanted, context, origin)
@@ -90,11 +99,11 @@ class Completing:
         self._count([*unasked.failed.values(), *found.failed.values(), *["read"] * len(found.values)])
         return Completed(found.values, unasked.failed | found.failed)
 
-    def _refused(self, access: Access) -> tuple[str, Origin | None]:
+    def _refused(self, access: Access, servers: tuple[str, ...]) -> tuple[str, Origin | None]:
         if not access.server:
             return "no-server", None
         origin = self.origins.find(access.server)
-        if origin is None:
+        if origin is None or (servers and not any(one.covers(origin) for one in _parsed(servers))):
             return "not-permitted", None
         if access.seconds is not None and not access.seconds > 0:
             return "token-expired", None
@@ -179,6 +188,12 @@ _ANSWERED = re.compile(r"status-4(?!29)")
 
 def _is_outage(reasons: Iterable[str]) -> bool:
     return any(not _ANSWERED.match(reason) for reason in reasons)
+
+
+@cache
+def _parsed(servers: tuple[str, ...]) -> tuple[Origin, ...]:
+    """Take base URLs of the settings apart, once."""
+    return tuple([origin for url in servers if (origin := parse(url))])
 
 
 def _addresses(wanted: Wanted, context: Mapping[str, str], origin: Origin) -> dict[str, tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""Exports from FHIR servers, as they are and as they misbehave."""
