@@ -1,7 +1,7 @@
 # Every target makes its own environment when it is not there.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv peers run test lint bench fixtures docs lock clean
+.PHONY: help venv peers engines run test lint bench fixtures docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,6 +12,7 @@ sum = $(firstword $(shell { $(PYTHON) -V; cat $(1); } 2>&1 | cksum))
 DEPENDENCIES := .venv/.dependencies-$(call sum,requirements-dev.lock)
 PROJECT := .venv/.project-$(call sum,requirements-dev.lock pyproject.toml cds_service/__init__.py)
 PEERS := .venv/peers/.installed-$(call sum,requirements-dev.lock requirements-peers.lock)
+ENGINES := .venv/engines/.installed-$(call sum,requirements-dev.lock requirements-engines-build.lock requirements-engines.lock)
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -20,10 +21,12 @@ venv: $(PROJECT)  ## .venv with everything pinned; quick when nothing changed
 
 peers: $(PEERS)  ## .venv/peers with what asks for older versions than ours (interop tests)
 
+engines: $(ENGINES)  ## .venv/engines with Dask and Spark (tests of screening); Spark needs a Java besides
+
 run: venv  ## the service with its sandbox page, on this machine only
 	@exec $(BIN)/cds-service demo
 
-test: lint peers  ## lint, then every test
+test: lint peers engines  ## lint, then every test
 	$(BIN)/pytest -n 2
 
 # The compose schema and hadolint need no container engine, so they run everywhere.
@@ -57,6 +60,9 @@ lock: $(if $(filter $(BIN)/%,$(UV)),venv)  ## requirements*.lock from pyproject.
 	$(COMPILE) pyproject.toml --extra postgres -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
 	$(COMPILE) --group peers -o requirements-peers.lock
+	$(COMPILE) --group engines-build -o requirements-engines-build.lock
+	$(COMPILE) pyproject.toml --extra dask --extra spark --group engines -c requirements.lock -c requirements-build.lock \
+		-c requirements-engines-build.lock -o requirements-engines.lock
 	$(COMPILE) pyproject.toml --group dev -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 
 clean:  ## everything that can be made again
@@ -79,4 +85,13 @@ $(PROJECT): $(DEPENDENCIES)
 $(PEERS): $(DEPENDENCIES)
 	$(PYTHON) -m venv --clear .venv/peers
 	.venv/peers/bin/pip install -qq --require-hashes --only-binary=:all: -r requirements-peers.lock
+	@touch $@
+
+# PySpark is a source package: it is built here, by tools that were pinned and installed before (--no-build-isolation).
+$(ENGINES): $(DEPENDENCIES)
+	$(PYTHON) -m venv --clear .venv/engines
+	.venv/engines/bin/pip install -qq --require-hashes --only-binary=:all: -r requirements-engines-build.lock
+	.venv/engines/bin/pip install -qq --require-hashes --only-binary=:all: --no-binary=pyspark --no-build-isolation \
+		-r requirements-engines.lock
+	.venv/engines/bin/pip install -qq --no-index --no-deps --no-build-isolation -e .
 	@touch $@

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 
 import msgspec
 
-from cds_service.adapters.ehr import LocalRecord
-from cds_service.facts.dates import DAY
+from cds_service.adapters.ehr.cases import NEWEST, TODAY, Case, moment_of
 from cds_service.facts.model import Facts
 from cds_service.replay import Replayed, Replayer
-from cds_service.screening.cases import Case
 
-NEWEST, TODAY = "newest", "today"
-_EPOCH = date(1970, 1, 1).toordinal()
+__all__ = ["NEWEST", "TODAY", "Screened", "Screening", "differing", "moment_of"]
 
 
 class Screened(msgspec.Struct, frozen=True):
@@ -61,17 +57,6 @@ class Screening:
         except Exception as failure:  # noqa: BLE001 - it is counted and shown; the other patients go on
             return Screened(case, now, failed=type(failure).__name__)
         return Screened(case, now, replayed, whole, taken)
-
-
-def moment_of(record: LocalRecord, as_of: str, clock: Callable[[], float]) -> float:
-    """Return the moment as of which a record is looked at, in seconds since 1970 (UTC)."""
-    if as_of == TODAY:
-        return clock()
-    if as_of == NEWEST:
-        newest = record.newest()
-        return clock() if newest is None else newest
-    # The last second of the day, so that all its results count.
-    return (date.fromisoformat(as_of).toordinal() - _EPOCH + 1) * DAY - 1.0
 
 
 def differing(screened: Screened) -> list[tuple[str, str, str]]:

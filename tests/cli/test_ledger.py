@@ -53,7 +53,9 @@ def change(shell: Shell, statement: str) -> None:
 
 
 def test_a_ledger_in_order(shell: Shell) -> None:
-    assert "3 decisions in 1 chains (0 purged), 2 answers: in order.\n" == shell("ledger", "verify")
+    assert "3 decisions in 1 chains (0 purged), 2 answers, 0 entries of the audit: in order.\n" == shell(
+        "ledger", "verify"
+    )
 
 
 def test_a_ledger_that_was_changed(shell: Shell) -> None:
@@ -116,7 +118,9 @@ def test_a_patient_is_forgotten(shell: Shell) -> None:
     said = shell("ledger", "purge", "--patient", "pat-1", "--server", "https://ehr.example/fhir/", "--yes")
 
     assert "Deleted: 2 decisions, 2 cards, 1 answers.\n" == said
-    assert "1 decisions in 1 chains (2 purged), 1 answers: in order.\n" == shell("ledger", "verify")
+    assert "1 decisions in 1 chains (2 purged), 1 answers, 0 entries of the audit: in order.\n" == shell(
+        "ledger", "verify"
+    )
     assert b"pat-1" not in b"".join(path.read_bytes() for path in shell.ledger.database.path.parent.glob("ledger.db*"))  # type: ignore[union-attr]
 
 
