@@ -7,16 +7,18 @@ import re
 import socket
 import time
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
 from gunicorn import util  # type: ignore[import-untyped]
 from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
+from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
 
 # How long an answer may take to be taken, in seconds.
 TAKE = 10.0
-# Bytes: headers; the line before a chunk; a request.
-HEAD, LINE, MOST = 64 * 1024, 1024, 9 * 1024 * 1024
+# Bytes: headers; the line before a chunk; a request; what is taken at once.
+HEAD, LINE, MOST, PIECE = 64 * 1024, 1024, 9 * 1024 * 1024, 1024 * 1024
 _END, _CONTINUE = b"\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
@@ -72,13 +74,49 @@ class Unhurried(SocketUnreader):  # type: ignore[misc] # gunicorn has no types
         return found
 
 
+class Whole(BytesIO):
+    """A body that is there: whoever reads all of it gets the very bytes, uncopied."""
+
+
+class Answer(Response):  # type: ignore[misc] # gunicorn has no types
+    """An answer that leaves in one piece: one system call for us, and the client wakes up once."""
+
+    def write(self, arg: bytes) -> None:
+        """Send headers and body together where this is all of the body; else one after the other."""
+        if self.headers_sent or self.response_length != len(arg) or self._omits_body:
+            super().write(arg)
+            return
+        head = "".join([*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"])
+        self.headers_sent: bool = True
+        self.sent = len(arg)
+        util.write(self.sock, head.encode("latin-1") + arg)
+
+
 class Connection(TConn):  # type: ignore[misc]
-    """A connection, and what of its next request is there already."""
+    """
+    A connection, and what of its next request is there already: so many bytes are ``held``.
+
+    ``arrived`` is the head of a request, with its body where that comes in chunks or not at all; ``pieces`` are those
+    of a body whose length is known.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.arrived, self.body, self.length, self.chunk = bytearray(), 0, 0, 0
+        self._clear()
         self.data_ready = True
+
+    def _clear(self) -> None:
+        self.arrived, self.pieces = bytearray(), list[bytes | memoryview]()
+        self.held, self.body, self.length, self.chunk = 0, 0, 0, 0
+
+    def drop(self) -> None:
+        """Let go of what has arrived."""
+        self._clear()
+
+    @property
+    def wants(self) -> int:
+        """How many bytes to take at once: of a body of known length no more than is lacking."""
+        return min(PIECE, self.body + self.length - self.held) if self.pieces else PIECE
 
     def receive(self, more: bytes) -> bool:
         """
@@ -86,30 +124,47 @@ class Connection(TConn):  # type: ignore[misc]
 
         This only decides when a thread looks at it: what a request is, the parser decides.
         """
-        searched = max(0, len(self.arrived) - 3)
-        self.arrived += more
-        if not self.body:
-            end = self.arrived.find(_END, searched)
-            if end < 0:
-                return len(self.arrived) > HEAD
-            self._read_head(end)
-        if len(self.arrived) > MOST:
+        self.held += len(more)
+        if self.pieces:
+            self.pieces.append(more)
+        elif self.body:
+            self.arrived += more
+        elif not self._reads_head(more):
+            return self.held > HEAD
+        if self.held > MOST:
             return True
-        return self._chunks_end() if self.chunk else len(self.arrived) >= self.body + self.length
+        return self._chunks_end() if self.chunk else self.held >= self.body + self.length
 
-    def _read_head(self, end: int) -> None:
-        head = bytes(self.arrived[: end + 2])
+    def _reads_head(self, more: bytes) -> bool:
+        """Look for the end of the head; say whether it is there."""
+        searched, found = max(0, len(self.arrived) - 3), more
+        if self.arrived:
+            self.arrived += more
+            found = bytes(self.arrived)
+        end = found.find(_END, searched)
+        if end < 0:
+            self.arrived = self.arrived or bytearray(more)
+            return False
+        head = found[: end + 2]
         if _EXPECT.search(head):
-            plain = _EXPECT.sub(b"", head)
-            self.arrived[: end + 2] = plain
-            end -= len(head) - len(plain)
+            head = _EXPECT.sub(b"", head)
             with suppress(OSError):
                 self.sock.send(_CONTINUE)
-        self.body, length = end + 4, _LENGTH.search(head)
+        self._read_head(head + b"\r\n", memoryview(found)[end + 4 :])
+        return True
+
+    def _read_head(self, head: bytes, rest: memoryview) -> None:
+        self.body, length = len(head), _LENGTH.search(head)
+        self.held = self.body + len(rest)
         self.chunk = self.body if _CHUNKED.search(head) else 0
         self.length = int(length[1]) if length else 0
         if self.length > MOST:
             self.length = 0  # it will be refused for its size, unread
+        self.arrived = bytearray(head)
+        if self.length and not self.chunk:
+            self.pieces = [rest]
+        else:
+            self.arrived += rest
 
     def _chunks_end(self) -> bool:
         """Go from chunk to chunk (RFC 9112, 7.1) as far as they are there; ``chunk`` is where the next one begins."""
@@ -127,13 +182,29 @@ class Connection(TConn):  # type: ignore[misc]
         return False
 
     def begin(self) -> None:
-        """Hand what has arrived to the parser, in the thread of the request."""
+        """Hand what has arrived to the parser, in the thread of the request; a whole body follows (``hand_over``)."""
         if not self.initialized:
             self.init()
             self.parser.unreader = Unhurried(self.sock)
+        self.whole, rest = b"", b""
+        if self.pieces:
+            sent = b"".join(self.pieces)
+            if len(sent) >= self.length:
+                self.whole, rest = sent[: self.length], sent[self.length :]
+            else:
+                self.arrived += sent
         self.parser.unreader.unread(bytes(self.arrived))
-        self.parser.unreader.until = self.timeout
-        self.arrived, self.body, self.length, self.chunk = bytearray(), 0, 0, 0
+        self.parser.unreader.until, self.rest = self.timeout, rest
+        self._clear()
+
+    def hand_over(self, request: Any) -> None:
+        """Give a request that was parsed its body; one of which the parser knows another length is left to it."""
+        if not self.whole:
+            return
+        if getattr(request.body.reader, "length", None) == len(self.whole):
+            request.body, self.whole = Whole(self.whole), b""
+        if self.whole or self.rest:
+            self.parser.unreader.unread(self.whole + self.rest)
 
     def close(self, graceful: bool = False) -> None:
         """Close at once: gunicorn would wait for the client, in the thread of the door."""

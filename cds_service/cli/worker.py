@@ -14,18 +14,19 @@ import logging
 import os
 import socket
 import sys
-import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial, partialmethod
 from selectors import EVENT_READ
 from typing import Any
 
+from gunicorn.http import wsgi  # type: ignore[import-untyped]
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from cds_service.cli.connection import MOST, TAKE, Connection, say_busy, say_refused
+from cds_service.cli.connection import MOST, PIECE, TAKE, Answer, Connection, say_busy, say_refused
+from cds_service.cli.pool import Pool
 
 _log = logging.getLogger("cds_service")
 # Seconds. A client that has connected says something within SPEAK; its request is there as a whole within WHOLE of
@@ -33,12 +34,15 @@ _log = logging.getLogger("cds_service")
 # for no longer than DRAIN.
 SPEAK, WHOLE, LINGER, DRAIN = 10.0, 20.0, 5.0, 1.0
 # Bytes: requests on their way take up to ROOM of one process, then the oldest has to go.
-PIECE, ROOM = 1024 * 1024, 64 * 1024 * 1024
-# What a thread may put on its stack: half of what is usual, since there are many.
-STACK = 4 * 1024 * 1024
+ROOM = 64 * 1024 * 1024
+# How often the master hears that a worker lives, in seconds; it waits for 30.
+TELL = 1.0
 # With no more file descriptors, the door is shut for so long; connections wait in the kernel's queue.
 REST = 0.2
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+# How gunicorn is told that a connection stays open.
+_STAYS: Future[bool] = Future()
+_STAYS.set_result(True)
 _NOBODY = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK, errno.EINVAL)
 
 
@@ -73,22 +77,6 @@ class Log:
     info = debug = access = reopen_files = close_on_exec = nothing
 
 
-def all_at_once(threads: int) -> ThreadPoolExecutor:
-    """
-    Start all threads of a worker now, while there is memory for them.
-
-    Later, with memory short, a thread may die before it has begun, and who started it would wait for it for ever.
-    """
-    before = threading.stack_size(STACK)
-    pool = ThreadPoolExecutor(threads, "call")
-    there = threading.Barrier(threads + 1)
-    for _ in range(threads):
-        pool.submit(there.wait)
-    there.wait()
-    threading.stack_size(before)
-    return pool
-
-
 class Worker(ThreadWorker):  # type: ignore[misc]
     """
     gunicorn's thread worker for a service that stands in the open.
@@ -98,17 +86,29 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     each in the order in which their time will be up.
     """
 
-    def get_thread_pool(self) -> ThreadPoolExecutor:
+    def get_thread_pool(self) -> Pool[Connection]:
         """Return the threads for requests."""
-        return all_at_once(self.cfg.threads)
+        return Pool(self.cfg.threads, self._answer)
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """Give a request that is there as a whole a thread."""
+        self.tpool.submit(conn)
 
     def init_process(self) -> None:
         """Keep one file descriptor back, to be able to say that there are no more."""
         self._spare, self._rests_until = os.open(os.devnull, os.O_RDONLY), 0.0
         self.arriving: dict[Connection, None] = {}
         self.leaving: dict[Connection, None] = {}
-        self._held = 0
+        self._held, self._told = 0, 0.0
+        wsgi.Response = Answer
         super().init_process()
+
+    def notify(self) -> None:
+        """Tell the master that this process lives: once a second is enough, gunicorn would after every event."""
+        now = time.monotonic()
+        if now - self._told >= TELL:
+            self._told = now
+            super().notify()
 
     # --- the door ---------------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return False
 
     def _drop(self, conn: Connection) -> None:
-        self._held -= len(conn.arrived)
+        self._held -= conn.held
         with suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1
@@ -188,23 +188,29 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _first_bytes(self, conn: Connection, silent: Any, client: socket.socket) -> None:
         """Take the first bytes of a request from a client that was silent until now."""
         silent.remove(conn)
-        self.poller.unregister(client)
-        self._arrive(conn)
+        self._begins(conn)
+        self.poller.modify(client, EVENT_READ, partial(self._more_bytes, conn))
+        self._more_bytes(conn, client)
 
     def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
         """Take the first bytes of a further request (gunicorn's finish_request registers this)."""
         self._first_bytes(conn, self.keepalived_conns, client)
 
-    def _arrive(self, conn: Connection, have: bytes = b"") -> None:
+    def _begins(self, conn: Connection) -> None:
         conn.timeout = time.monotonic() + WHOLE
         self.arriving[conn] = None
+
+    def _goes_on(self, conn: Connection, have: bytes) -> None:
+        """Begin with a request whose first bytes came with the one before it."""
+        conn.sock.setblocking(False)
+        self._begins(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self._more_bytes, conn))
-        self._take(conn, have) if have else self._more_bytes(conn, conn.sock)
+        self._take(conn, have)
 
     def _more_bytes(self, conn: Connection, client: socket.socket) -> None:
         """Take what has arrived, without waiting."""
         try:
-            self._take(conn, client.recv(PIECE))
+            self._take(conn, client.recv(conn.wants))
         except (BlockingIOError, InterruptedError):
             pass
         except MemoryError:
@@ -213,9 +219,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._forget(conn)
 
     def _take(self, conn: Connection, more: bytes) -> None:
-        before = len(conn.arrived)
+        before = conn.held
         whole = conn.receive(more)
-        self._held += len(conn.arrived) - before
+        self._held += conn.held - before
         if whole or (conn.body and not more):
             self._whole(conn)  # also where it ends early: the client may have half hung up, and is told
         elif not more:
@@ -226,7 +232,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _whole(self, conn: Connection) -> None:
         """Give a request its thread."""
         del self.arriving[conn]
-        self._held -= len(conn.arrived)
+        self._held -= conn.held
         self.poller.unregister(conn.sock)
         self.enqueue_req(conn)
 
@@ -237,8 +243,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _refuse(self, conn: Connection) -> None:
         """Tell a client that there is no room for its request."""
         self.arriving.pop(conn, None)
-        self._held -= len(conn.arrived)
-        conn.arrived = bytearray()
+        self._held -= conn.held
+        conn.drop()
         with suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
         say_busy(conn.sock)
@@ -256,8 +262,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     # --- a request is answered --------------------------------------------------------------------------------------
 
+    def _answer(self, conn: Connection) -> None:
+        """Answer one request of a connection, in a thread of the pool; the thread of the door goes on with it."""
+        stays = False
+        try:
+            stays = bool(self.handle(conn))
+        except BaseException as problem:  # noqa: BLE001 - the thread has to live on, whatever ends a call
+            _log.error("server", extra={"fields": {"event": "server", "kind": type(problem).__name__}})
+        self.method_queue.defer(self._answered, conn, stays)
+
     def handle(self, conn: Connection) -> Any:
-        """Answer one request of a connection, in a thread of the pool."""
+        """Answer one request of a connection."""
         try:
             conn.begin()
             return super().handle(conn)
@@ -268,6 +283,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Bound how long an answer may take to be taken, then answer."""
         conn.sock.settimeout(TAKE)
+        conn.hand_over(req)
         return super().handle_request(req, conn)
 
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
@@ -275,15 +291,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.parser.unreader.until = time.monotonic() + DRAIN
         return bool(super()._keepalive_after(conn, keepalive))
 
-    def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
+    def _answered(self, conn: Connection, stays: bool) -> None:
         """Keep the connection, or let it go; what came with the last request is the beginning of the next."""
-        if fs.cancelled() or fs.exception() or not fs.result():
+        if not stays:
             self._part(conn)
         elif rest := conn.parser.unreader.take_buffered():
-            conn.sock.setblocking(False)
-            self._arrive(conn, rest)
+            self._goes_on(conn, rest)
         else:
-            super().finish_request(conn, fs)
+            self.finish_request(conn, _STAYS)
 
     def _part(self, conn: Connection) -> None:
         """Hang up, and wait for the client to (RFC 9112, 9.6): else what it still sends would cut off the answer."""

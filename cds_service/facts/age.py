@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 
 from cds_service.facts.dates import When
 from cds_service.facts.evidence import NO, UNKNOWN, YES, Verdict
@@ -20,6 +21,7 @@ def years(born: When, first: int, last: int | None = None) -> tuple[int, int]:
     return _completed(born.last, first), _completed(born.first, first if last is None else last)
 
 
+@lru_cache(maxsize=4096)
 def _completed(born: int, day: int) -> int:
     birth, now = date.fromordinal(born + _EPOCH), date.fromordinal(day + _EPOCH)
     return now.year - birth.year - ((now.month, now.day) < (birth.month, birth.day))

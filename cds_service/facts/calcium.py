@@ -63,7 +63,7 @@ def _correct(total: Measurement, albumins: Sequence[Measurement]) -> Measurement
     albumin = nearest(albumins, total, ALBUMIN_WINDOW)
     if albumin is None:
         return msgspec.structs.replace(
-            total, analyte=CORRECTED, parts=(total,), notes=(*total.notes, "no albumin, not corrected")
+            total, analyte=CORRECTED, parts=(total,), notes=(*total.notes, "no albumin within 7 days, not corrected")
         )
     if albumin.value >= NORMAL_ALBUMIN and albumin.comparator not in _DOWN:
         return msgspec.structs.replace(

@@ -120,6 +120,8 @@ def _abated(record: Record, desk: Desk) -> bool:
     if any(other) and any(map(present, other)):
         return True
     period = record.abatementPeriod
+    if record.abatementDateTime is None and period is None:
+        return False
     when = parse(record.abatementDateTime) or (span(period.start, period.end) if period else None)
     return when is not None and when.start <= desk.now
 

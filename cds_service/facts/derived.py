@@ -9,7 +9,7 @@ import msgspec
 
 from cds_service.facts import calcium, exposures, kidney, lesions, minerals, observed, patterns, ratio
 from cds_service.facts.evidence import Judgement
-from cds_service.facts.model import PAST_MEDICATIONS, PATIENT, Facts, Measurement
+from cds_service.facts.model import CONDITIONS, PAST_MEDICATIONS, PATIENT, PROCEDURES, Facts, Measurement
 
 KIDNEY = ("met-eskd", "dialysis-status", "aki", "ktx", "ktx-fail", "ktx-proc", *kidney.DIALYSIS, "egfr")
 # Names of KINDS are no concepts: they say that such data must be asked for.
@@ -18,15 +18,23 @@ MINERALS = (PATIENT, *CALCIUM, "calcium-ionized", "phosphate")
 # An ulcer may be explained by the code that stands before that of its site.
 ULCER = ("les-ulcer", *(concept for pair in lesions.CAUSE_AND_SITE for concept in pair))
 LESIONS = ("les-strong", *ULCER, "les-pain", "les-nodule", "les-purpura")
+ESKD = ("met-eskd", "dialysis-status", *kidney.DIALYSIS)
 
 
 class DerivedFact(msgspec.Struct, frozen=True):
-    """A fact computed from others: what it is called, what it must be told, and which concepts it reads."""
+    """
+    A fact computed from others: what it is called, what it must be told, and which concepts it reads.
+
+    Where ``kinds`` of data are complete and have none of what it ``rests_on``, it is not so (nothing: it may be all
+    the same).
+    """
 
     name: str
     judge: Callable[..., Judgement]
     reads: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    rests_on: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
 
 class DerivedMeasurement(msgspec.Struct, frozen=True):
@@ -52,10 +60,12 @@ class DerivedMeasurement(msgspec.Struct, frozen=True):
         return "paired_within" if self.window else "upper_limit" if self.against else ""
 
 
+# What facts about lesions must be told, and what they rest on.
+_LESIONS = (("within",), observed.LESIONS, (CONDITIONS,))
 DERIVED = {
     fact.name: fact
     for fact in (
-        DerivedFact("eskd", kidney.failure, KIDNEY),
+        DerivedFact("eskd", kidney.failure, KIDNEY, rests_on=ESKD, kinds=(CONDITIONS, PROCEDURES)),
         DerivedFact("working-kidney-transplant", kidney.transplant_works, KIDNEY),
         DerivedFact("failed-kidney-transplant", kidney.transplant_failed, ("ktx-fail",)),
         DerivedFact("advanced-ckd", kidney.advanced_disease, (*KIDNEY, "advanced-ckd-codes"), ("egfr_below",)),
@@ -65,11 +75,11 @@ DERIVED = {
             (*CALCIUM, "calcium-ionized"),
             ("calcium_above", "ionized_above", "within"),
         ),
-        DerivedFact("ischemic-lesion", lesions.ischemic, ("les-strong",), ("within",)),
-        DerivedFact("ischemic-lesion-or-ulcer", lesions.ischemic_or_ulcer, ("les-strong", *ULCER), ("within",)),
-        DerivedFact("calciphylaxis-lesion", lesions.suspicious, LESIONS, ("within",)),
-        DerivedFact("explained-ulcer", lesions.explained_ulcer, ("les-explained",), ("within",)),
-        DerivedFact("skin-lesion", lesions.to_review, (*LESIONS, "les-explained"), ("within",)),
+        DerivedFact("ischemic-lesion", lesions.ischemic, ("les-strong",), *_LESIONS),
+        DerivedFact("ischemic-lesion-or-ulcer", lesions.ischemic_or_ulcer, ("les-strong", *ULCER), *_LESIONS),
+        DerivedFact("calciphylaxis-lesion", lesions.suspicious, LESIONS, *_LESIONS),
+        DerivedFact("explained-ulcer", lesions.explained_ulcer, ("les-explained",), *_LESIONS),
+        DerivedFact("skin-lesion", lesions.to_review, (*LESIONS, "les-explained"), *_LESIONS),
         DerivedFact(
             "phosphate-high-for-age", minerals.phosphate_high, (PATIENT, "phosphate"), ("within", "phosphate_above")
         ),

@@ -15,18 +15,22 @@ Item = Measurement | Diagnosis | Medication | Procedure | Answer
 
 
 class Verdict(Enum):
-    """The answer to a clause or a rule."""
+    """The answer to a clause or a rule; ``word`` is its value, which Enum itself says only after two calls."""
 
+    word: str
     YES = "yes"
     NO = "no"
     UNKNOWN = "unknown"
+
+    def __init__(self, word: str) -> None:
+        self.word = word
 
 
 YES, NO, UNKNOWN = Verdict.YES, Verdict.NO, Verdict.UNKNOWN
 MARKS = {YES: "✓", NO: "✗", UNKNOWN: "?"}
 
 
-class Judgement(msgspec.Struct, frozen=True):
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """
     A verdict with its reason: one line of the evidence trail, and the lines below it.
 
@@ -60,18 +64,21 @@ class Judgement(msgspec.Struct, frozen=True):
             for child in self.children:
                 child.say()
 
-    def walk(self) -> Iterator[Judgement]:
-        """Yield this judgement and all below it."""
-        yield self
+    def walk(self) -> list[Judgement]:
+        """Return this judgement and all below it, as they are read."""
+        found = [self]
         for child in self.children:
-            yield from child.walk()
+            found += child.walk()
+        return found
 
-    def supporting(self) -> Iterator[Item]:
-        """Yield the facts that a YES rests on: those of the branches that are themselves YES."""
-        if self.verdict is YES:
-            yield from self.items
-            for child in self.children:
-                yield from child.supporting()
+    def supporting(self) -> list[Item]:
+        """Return the facts that a YES rests on: those of the branches that are themselves YES."""
+        if self.verdict is not YES:
+            return []
+        found = list(self.items)
+        for child in self.children:
+            found += child.supporting()
+        return found
 
     def lines(self, indent: int = 0) -> Iterator[str]:
         """Yield the trail as indented text."""

@@ -205,11 +205,17 @@ class Facts(msgspec.Struct, frozen=True):
 
     def newest_aside(self, *tests: str) -> SetAside | None:
         """Return the newest result of these tests that was set aside, if it is newer than every usable one."""
-        asked = [series for test in tests if (series := self.measurements.get(test)) is not None]
-        usable = [series[0].rank for series in asked if series]
-        asides = [aside for series in asked for aside in getattr(series, "asides", ())]
-        best = max(asides, key=lambda aside: aside.rank, default=None) if asides else None
-        return best if best and all(best.rank > rank for rank in usable) else None
+        usable: list[Measurement] = []
+        asides: list[SetAside] = []
+        for test in tests:
+            series = self.measurements.get(test, ())
+            if series:  # what is set aside is known once a series is read
+                usable.append(series[0])
+            asides += getattr(series, "asides", ())
+        if not asides:
+            return None
+        best = max(asides, key=lambda aside: aside.rank)
+        return best if all(best.rank > one.rank for one in usable) else None
 
     def covers(self, kind: str, days: int | None) -> bool:
         """Say whether something of the last so many days that was not found is really not there (None: ever)."""

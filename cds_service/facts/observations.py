@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from decimal import Decimal
 
 import msgspec
 
 from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse
 from cds_service.facts.model import Measurement, SetAside
-from cds_service.facts.numbers import decimal
 from cds_service.facts.ranges import upper_limit
 from cds_service.facts.records import Component, Lab, Quantity, Raw, present
 from cds_service.facts.series import Waiting, moment_of
@@ -25,7 +23,6 @@ from cds_service.terminology.meaning import Meaning
 RANGED = frozenset({"pth"})
 USABLE = {"final": 0, "amended": 1, "corrected": 2}
 UNUSABLE = frozenset({"registered", "preliminary", "cancelled", "entered-in-error", "unknown"})
-COMPARATORS = ("<", "<=", ">", ">=")
 # Reasons that make a newer result ask for a repeat (CC-04): the sample was measured, the number cannot be used.
 UNUSABLE_NUMBER = frozenset({"unit-missing", "unit-unknown", "unit-conflict", "implausible"})
 REASONS = {
@@ -111,37 +108,23 @@ def _result(record: Lab, desk: Desk, analyte: Analyte, part: Component | None) -
     reason = unusable(record, desk, analyte, when) or _no_number(record, part, quantity)
     if reason or when is None or quantity is None:
         return _aside(record, analyte, reason or "undated", when)
-    reported = decimal(quantity.value)
-    if reported is None:
-        return _aside(record, analyte, "not-numeric", when)
-    if quantity.comparator and quantity.comparator not in COMPARATORS:
-        return _aside(record, analyte, "comparator-unknown", when)
-    return _converted(record, desk, analyte, quantity, reported, when)
-
-
-def _converted(
-    record: Lab, desk: Desk, analyte: Analyte, quantity: Quantity, reported: Decimal, when: When
-) -> Measurement | SetAside:
-    unit, problem = desk.unit(quantity.code, quantity.unit, quantity.system, analyte)
-    if problem:
-        desk.odd_unit(analyte, quantity.unit or quantity.code or problem)
-        return _aside(record, analyte, problem, when)
-    above, below = analyte.factors[unit]
-    value = reported * above / below
-    if not analyte.plausible(value):
-        return _aside(record, analyte, "implausible", when)
+    amount = desk.reader.amount(quantity, analyte)
+    if amount.problem:
+        if amount.problem.startswith("unit-"):
+            desk.odd_unit(analyte, quantity.unit or quantity.code or amount.problem)
+        return _aside(record, analyte, amount.problem, when)
     status = record.status or "final"
     return Measurement(
         analyte.id,
-        value,
-        reported,
-        quantity.unit or quantity.code or unit,
+        amount.value,
+        amount.reported,
+        amount.unit,
         when,
         quantity.comparator or "",
         status,
-        rank=(when.end, USABLE.get(status, -1)),
-        recorded=(record.issued or "", bytes(record.meta)),
-        notes=_notes(record, when),
+        (when.end, USABLE.get(status, -1)),
+        (record.issued or "", bytes(record.meta)),
+        _notes(record, when),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
-from operator import gt
+from operator import gt, itemgetter
 from typing import Any, overload
 
 from cds_service.facts.dates import When, parse, span
@@ -51,7 +51,7 @@ class Lazy(Sequence[Measurement]):
 
     def __bool__(self) -> bool:
         """Say whether there is any measurement."""
-        return bool(self._taken) or self._take(1)
+        return True if self._taken else self._take(1)
 
     def __len__(self) -> int:
         """Count the measurements (reads all of them)."""
@@ -64,6 +64,8 @@ class Lazy(Sequence[Measurement]):
     def __getitem__(self, place: slice) -> Sequence[Measurement]: ...
     def __getitem__(self, place: int | slice) -> Measurement | Sequence[Measurement]:
         """Return a measurement, or some of them."""
+        if place == 0 and self._taken:
+            return self._taken[0]  # as nearly always
         last = place.stop if isinstance(place, slice) else place + 1
         self._take(1_000_000 if last is None or last <= 0 else last)
         return self._taken[place]
@@ -85,13 +87,16 @@ class Series(Lazy):
 
 def _measurements(waiting: list[Waiting], read: Read, asides: list[SetAside]) -> Iterator[Measurement]:
     for together in _by_time(waiting):
-        usable: list[Measurement] = []
-        for lab, part in together:
-            one = read(lab, part)
+        if len(together) == 1:
+            one = read(*together[0])
             if isinstance(one, Measurement):
-                usable.append(one)
+                yield one
             else:
                 asides.append(one)
+            continue
+        all_read = [read(lab, part) for lab, part in together]
+        asides += [one for one in all_read if isinstance(one, SetAside)]
+        usable = [one for one in all_read if isinstance(one, Measurement)]
         yield from usable if len(usable) < 2 else _settled(usable)
 
 
@@ -132,9 +137,12 @@ def _by_time(waiting: list[Waiting]) -> Iterator[Sequence[Waiting]]:
         yield [waiting[place] for place in places]
 
 
+_ENDING = itemgetter(slice(19, None))
+
+
 def _comparable(texts: Sequence[str]) -> bool:
     """Say whether the texts sort as the moments they mean: all end in the same way after the second, with a zone."""
-    endings = {text[19:] for text in texts}
+    endings = set(map(_ENDING, texts))
     return len(endings) == 1 and "" not in endings
 
 

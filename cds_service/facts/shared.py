@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import msgspec
 
-from cds_service.facts.records import CodeableConcept, Raw, Record
+from cds_service.facts.numbers import decimal
+from cds_service.facts.records import CodeableConcept, Quantity, Raw, Record
 from cds_service.facts.series import Waiting
 from cds_service.protocol.wire import no_twins
 from cds_service.terminology import Analyte, Coding, Terminology
@@ -18,12 +19,26 @@ _coding = msgspec.json.Decoder(Coding)
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+COMPARATORS = ("<", "<=", ">", ">=")
+# So many amounts are remembered, each of so many letters at most: some 3 MB.
+MOST_AMOUNTS, LONGEST_AMOUNT = 5_000, 200
+
+
 class Policy(msgspec.Struct, frozen=True):
     """What a site may choose about reading records. The defaults are the safer choices."""
 
     drop_strangers: bool = False
     allow_preliminary: bool = False
     bases: frozenset[str] = frozenset()
+
+
+class Amount(msgspec.Struct, frozen=True, gc=False):
+    """A number of a result: in the unit of its analyte, and as reported; or the reason why it cannot be used."""
+
+    problem: str
+    value: Decimal = Decimal(0)
+    reported: Decimal = Decimal(0)
+    unit: str = ""
 
 
 class Reader:
@@ -40,6 +55,7 @@ class Reader:
         for order in terminology.orders.values():
             self.orders.setdefault((order.system, order.code), []).append(order.id)
         self._units: dict[tuple[str | None, str | None, str | None, str], tuple[str, str]] = {}
+        self._amounts: dict[tuple[str, bytes, str | None, str | None, str | None, str | None], Amount] = {}
 
     def _remembered(self, kind: str) -> Remembered:
         index, systems = self.terminology.indexes[kind], self.terminology.systems
@@ -61,6 +77,33 @@ class Reader:
         """Say whether the code of an Observation that is no test of ours means a diagnosis, a note or an image."""
         code = bytes(raw)
         return bool(self.diagnoses(code).matches or self.documents(code))
+
+    def amount(self, quantity: Quantity, analyte: Analyte) -> Amount:
+        """Return what a quantity says, remembered: of each test the same few numbers come all day."""
+        number, known = bytes(quantity.value), self._amounts
+        key = (analyte.id, number, quantity.unit, quantity.code, quantity.system, quantity.comparator)
+        found = known.get(key)
+        if found is None:
+            found = self._read_amount(quantity, analyte)
+            if not found.problem and sum(map(len, filter(None, key))) < LONGEST_AMOUNT:
+                if len(known) > MOST_AMOUNTS:
+                    known.clear()
+                known[key] = found
+        return found
+
+    def _read_amount(self, quantity: Quantity, analyte: Analyte) -> Amount:
+        reported = decimal(quantity.value)
+        if reported is None:
+            return Amount("not-numeric")
+        if quantity.comparator and quantity.comparator not in COMPARATORS:
+            return Amount("comparator-unknown")
+        unit, problem = self.unit(quantity.code, quantity.unit, quantity.system, analyte)
+        if problem:
+            return Amount(problem)
+        above, below = analyte.factors[unit]
+        value = reported * above / below
+        problem = "" if analyte.plausible(value) else "implausible"
+        return Amount(problem, value, reported, quantity.unit or quantity.code or unit)
 
     def unit(self, code: str | None, text: str | None, system: str | None, analyte: Analyte) -> tuple[str, str]:
         """Return the unit of a result and "", or "" and the reason why its unit cannot be used (never guessed)."""

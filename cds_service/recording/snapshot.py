@@ -52,7 +52,8 @@ _UNIT = re.compile(r"[A-Za-zµμ0-9/%*.^\[\]{}_-]{1,16}")
 _MOST_SEEN = 200
 _DOSE_UNIT = re.compile(r"[a-zµμ]{1,6}(/[a-z]{1,3})?|\[iu\](/d)?")
 _SEXES = ("female", "male", "other", "unknown")
-_EPOCH, _FIRST = datetime(1970, 1, 1, tzinfo=UTC), date(1970, 1, 1).toordinal()
+# In UTC, as all is; without saying so arithmetic and wording take half the time.
+_EPOCH, _FIRST = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None), date(1970, 1, 1).toordinal()
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -309,8 +310,8 @@ def moment(when: When | None) -> str:
         return date.fromordinal(when.first + _FIRST).isoformat()[: 4 if when.last - when.first > 31 else 7]
     if when.end > when.start:
         return date.fromordinal(when.first + _FIRST).isoformat()
-    exact = (_EPOCH + timedelta(seconds=when.start)).isoformat()
-    return exact.removesuffix("+00:00") if when.zoneless else exact.replace("+00:00", "Z")
+    exact = (_EPOCH + timedelta(0, when.start)).isoformat()
+    return exact if when.zoneless else f"{exact}Z"
 
 
 def trail_of(items: Iterable[object]) -> list[list[str]]:

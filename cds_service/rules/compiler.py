@@ -71,18 +71,22 @@ def _joined(node: Mapping, word: str, scope: Scope) -> Clause:
     parts = _parts(node[word], scope, node.lines[word])
     if word == "any":
         return lambda facts, values: some("any of", tuple([part(facts, values) for part in parts]))
-    return lambda facts, values: _all(parts, facts, values)
+    return _all(parts)
 
 
-def _all(parts: tuple[Clause, ...], facts: Facts, values: Values) -> Judgement:
+def _all(parts: tuple[Clause, ...]) -> Clause:
     """Judge clause after clause until one says NO: that decides, and the trail ends with it."""
-    judged: list[Judgement] = []
-    for part in parts:
-        one = part(facts, values)
-        judged.append(one)
-        if one.verdict is NO:
-            return Judgement(NO, "all of", tuple(judged))
-    return every("all of", tuple(judged))
+
+    def judge(facts: Facts, values: Values) -> Judgement:
+        judged: list[Judgement] = []
+        for part in parts:
+            one = part(facts, values)
+            judged.append(one)
+            if one.verdict is NO:
+                return Judgement(NO, "all of", tuple(judged))
+        return every("all of", tuple(judged))
+
+    return judge
 
 
 def _enough(node: Mapping, scope: Scope) -> Clause:

@@ -15,7 +15,9 @@ def evaluate(rule: Rule, facts: Facts, values: Values) -> Outcome:
     """
     try:
         judgement = rule.when(facts, values)
-        urgency = _urgency(rule, judgement, facts, values) if judgement.verdict is YES else ("", ())
+        if judgement.verdict is not YES:
+            return Outcome(rule, judgement, values)
+        urgency = _urgency(rule, judgement, facts, values)
         judgement.say()  # Here, where a wording that fails is the failure of this rule alone.
     except Exception as failure:  # noqa: BLE001 - whatever a rule raises must not reach its neighbours
         name = type(failure).__name__
@@ -26,13 +28,14 @@ def evaluate(rule: Rule, facts: Facts, values: Values) -> Outcome:
 def _urgency(rule: Rule, judgement: Judgement, facts: Facts, values: Values) -> tuple[str, tuple[str, ...]]:
     """Return the indicator, raised by each escalation that is true and higher, and the summaries that go with it."""
     indicator, wordings = rule.card.indicator, rule.card.summary
-    by_name = _rests_on_a_name(judgement)
     for escalation in rule.card.escalate:
-        if _rank(escalation.to) <= _rank(indicator) or (escalation.to == "critical" and by_name):
+        if _rank(escalation.to) <= _rank(indicator):
+            continue
+        if escalation.to == "critical" and _rests_on_a_name(judgement):
             continue
         if escalation.when(facts, values).verdict is YES:
             indicator, wordings = escalation.to, escalation.summary or wordings
-    return ("warning" if indicator == "critical" and by_name else indicator), wordings
+    return ("warning" if indicator == "critical" and _rests_on_a_name(judgement) else indicator), wordings
 
 
 def _rank(indicator: str) -> int:

@@ -163,6 +163,8 @@ _ONE_SUFFICES = {"latest": tuple(LIMITS), "highest": ("above", "at_least"), "low
 
 
 def _over(word: str, results: Sequence[Measurement], key: str, limit: Decimal) -> Verdict:
+    if len(results) == 1:
+        return compare(results[0], key, limit)
     verdicts = [compare(one, key, limit) for one in results]
     order = (YES, UNKNOWN, NO) if key in _ONE_SUFFICES[word] else (NO, UNKNOWN, YES)
     return next(verdict for verdict in order if verdict in verdicts)

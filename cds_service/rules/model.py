@@ -157,6 +157,22 @@ class CardText(msgspec.Struct, frozen=True):
         return self.quiet.says
 
 
+class Exemption(msgspec.Struct, frozen=True):
+    """
+    An exception that an admin made from a rule: for whom it shows no card, up to the day before ``until``.
+
+    ``kind`` is user (kinds of FHIR resource), client (issuers), diagnosis (concepts) or patients (pseudonyms).
+    ``members`` are the concepts behind the names of diagnoses.
+    """
+
+    key: str
+    kind: str
+    of: tuple[str, ...]
+    since: date
+    until: date
+    members: tuple[str, ...] = ()
+
+
 class Rule(msgspec.Struct, frozen=True):
     """
     One rule: why, when, card. ``document`` is the file it was compiled from, for those who show rules in words.
@@ -164,6 +180,10 @@ class Rule(msgspec.Struct, frozen=True):
     ``reads`` are the concepts its logic asks of the record, ``helps`` what its card shows besides, ``orders`` what it
     asks of the orders of the call. ``about_order`` are the orders it speaks of where the hook is about orders.
     ``switch`` is the threshold that turns the whole rule on, where it has one.
+
+    Only admins decide on the rest: ``reasons`` are other wordings of override reasons by code, ``exemptions`` say for
+    whom the rule shows no card, ``rollout`` for how many of 100 encounters it shows one; ``status_since`` is the day
+    from which they gave it its status.
     """
 
     id: str
@@ -190,6 +210,15 @@ class Rule(msgspec.Struct, frozen=True):
     about_order: tuple[str, ...] = ()
     orders: frozenset[str] = frozenset()
     switch: str = ""
+    reasons: dict[str, str] = {}
+    exemptions: tuple[Exemption, ...] = ()
+    rollout: int = 100
+    status_since: date | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Say whether its cards are shown to some only."""
+        return bool(self.exemptions) or self.rollout < 100
 
     @property
     def topic(self) -> str:
@@ -205,7 +234,7 @@ class Rule(msgspec.Struct, frozen=True):
         return self.when(facts, values)
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """
     What one rule said about one patient.
 

@@ -175,7 +175,7 @@ def _of(about: str, known: frozenset[str]) -> frozenset[str]:
 
 def sight(outcome: Outcome, facts: Facts, state: QuietState) -> Sight:
     """Return what a finding rests on now."""
-    told = list(_told_of(outcome.judgement))
+    told = _told_of(outcome.judgement)
     refires = outcome.rule.card.quiet.unless
     return Sight(
         rule=outcome.rule.id,
@@ -187,15 +187,15 @@ def sight(outcome: Outcome, facts: Facts, state: QuietState) -> Sight:
     )
 
 
-def _told_of(judgement: Judgement) -> Iterator[str]:
-    """Yield what the branches that hold rest on: facts, and tests that are missing."""
-    if judgement.verdict is YES:
-        if judgement.absent:
-            yield judgement.absent
-        for item in judgement.items:
-            yield _told(item)
-        for child in judgement.children:
-            yield from _told_of(child)
+def _told_of(judgement: Judgement) -> list[str]:
+    """Return what the branches that hold rest on: facts, and tests that are missing."""
+    if judgement.verdict is not YES:
+        return []
+    told = [judgement.absent] if judgement.absent else []
+    told += map(_told, judgement.items)
+    for child in judgement.children:
+        told += _told_of(child)
+    return told
 
 
 def _drafts(outcome: Outcome, facts: Facts, state: QuietState) -> str:

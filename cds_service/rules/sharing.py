@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 from cds_service.facts.evidence import Judgement
 from cds_service.facts.model import Facts
-from cds_service.rules.model import Clause, Values, kept
+from cds_service.rules.model import Clause, Values
 from cds_service.rules.scope import Scope
 from cds_service.schemas.strict_yaml import Mapping
 
@@ -25,13 +25,18 @@ def shared(node: Mapping, word: str, scope: Scope, judge: Clause) -> Clause:
     parts = tuple(node.items())
     numbers = {key for key, name in parts if name in scope.thresholds and (key != word or word == "enabled")}
 
-    @kept
     def question(values: Values) -> int:
         told = (words, tuple([(key, values[name] if key in numbers else name) for key, name in parts]))
         return _numbers.setdefault(told, len(_numbers))
 
+    asked: tuple[Values, int] | None = None
+
     def ask(facts: Facts, values: Values) -> Judgement:
-        number, memo = question(values), facts.memo
+        nonlocal asked  # as rules.model.kept does, without a call of its own: this is asked most of all
+        last = asked
+        if last is None or last[0] is not values:
+            last = asked = (values, question(values))
+        memo, number = facts.memo, last[1]
         found: Judgement | None = memo.get(number)
         if found is None:
             found = memo[number] = judge(facts, values)

@@ -13,9 +13,10 @@ from cds_service import schemas
 from cds_service.errors import ContentError
 from cds_service.facts import subtype
 from cds_service.facts.derived import COMPUTED
-from cds_service.rules import ordering, placeholders, quieting
+from cds_service.rules import ordering, placeholders, quieting, ruling_out
 from cds_service.rules.compiler import compile_clause
 from cds_service.rules.model import DEFAULT_HOOKS, CardText, Citation, Clause, Dated, Escalation, Rule, Threshold, Value
+from cds_service.rules.ruling_out import Logic
 from cds_service.rules.scope import Scope, meant
 from cds_service.schemas import strict_yaml
 from cds_service.schemas.strict_yaml import Mapping
@@ -176,7 +177,10 @@ def compile_rule(document: Mapping, file: str, thresholds: dict[str, Threshold],
         ),
         unhelpful_when=document["unhelpful_when"],
         thresholds=thresholds,
-        when=ordering.gated(when, about, terminology) if about else when,
+        when=Logic(
+            ordering.gated(when, about, terminology) if about else when,
+            ruling_out.needs(document["when"], terminology),
+        ),
         card=card,
         reads=frozenset(scope.reads),
         helps=helps,

@@ -54,11 +54,16 @@ class Vignette(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """How one vignette went: what was wrong (nothing, if it passed), and the evidence trail."""
+    """
+    How one vignette went: what was wrong (nothing, if it passed), and the evidence trail.
+
+    ``outcome`` is what the rule said; None where the vignette could not be tried at all.
+    """
 
     vignette: Vignette
     wrong: tuple[str, ...] = ()
     trail: tuple[str, ...] = ()
+    outcome: Outcome | None = None
 
     @property
     def passed(self) -> bool:
@@ -143,7 +148,7 @@ def run(vignette: Vignette, book: RuleBook, render: Render | None = None, reader
         wrong = tuple(_differences(vignette, outcome, facts, render))
     except CdsError as failure:
         return Result(vignette, tuple(str(failure).splitlines()))
-    return Result(vignette, wrong, tuple(outcome.judgement.lines()))
+    return Result(vignette, wrong, tuple(outcome.judgement.lines()), outcome)
 
 
 def _rule(vignette: Vignette, book: RuleBook) -> Rule:

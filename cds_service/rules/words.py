@@ -201,14 +201,15 @@ def _age(clause: Mapping, scope: Scope) -> Clause:
         scope.fail('"age" needs at_least or below.', clause.line, slug="missing-qualifier")
     scope.reads.add(PATIENT)
 
-    def judge(facts: Facts, values: Values) -> Judgement:
-        return _judge_age(facts, unit, [(key, Decimal(values[name])) for key, name in limits])
+    @kept
+    def ask(values: Values) -> tuple[list[tuple[str, Decimal]], str]:
+        asked = [(key, Decimal(values[name])) for key, name in limits]
+        return asked, " and ".join(f"{key.replace('_', ' ')} {limit} {unit}" for key, limit in asked)
 
-    return judge
+    return lambda facts, values: _judge_age(facts, unit, *ask(values))
 
 
-def _judge_age(facts: Facts, unit: str, limits: list[tuple[str, Decimal]]) -> Judgement:
-    wording = " and ".join(f"{key.replace('_', ' ')} {limit} {unit}" for key, limit in limits)
+def _judge_age(facts: Facts, unit: str, limits: list[tuple[str, Decimal]], wording: str) -> Judgement:
     if facts.person.born is None:
         return Judgement(UNKNOWN, f"age {wording}: no usable birth date", missing=("birth date",))
     youngest, oldest = _AGES[unit](facts.person.born, facts.today)

@@ -1,0 +1,39 @@
+"""This service as ``cds-service serve`` runs it, with one worker and at a fixed moment: the day of the payloads."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cds_service.adapters.ledger import Ledger, read_key
+from cds_service.cli.server import Server
+from cds_service.cli.serving import listen
+from cds_service.web import Settings, create_app, logs
+from cds_service.web.tuning import settle
+
+# The day after the newest result of the payloads.
+NOW = datetime(2026, 2, 28, 12, tzinfo=UTC).timestamp()
+AUDIENCE, ISSUER = "bench", "https://ehr.example.org/bench"
+
+
+def main() -> None:
+    """Serve until a signal ends it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("--ledger", type=Path, help="a folder for the ledger (SQLite); without one there is no ledger")
+    parser.add_argument("--issuers", default="", help="the file of issuers; without one everybody may call")
+    parser.add_argument("--workers", type=int, default=1)
+    chosen = parser.parse_args()
+    settings = Settings(auth="jwt" if chosen.issuers else "none", issuers=chosen.issuers)
+    url = f"sqlite:///{chosen.ledger}/ledger.db" if chosen.ledger else ""
+    ledger = Ledger.open(url, read_key(os.environ, url), lambda: NOW) if url else None
+    app = create_app(settings, clock=lambda: NOW, ledger=ledger)
+    logs.set_up()
+    settle()
+    Server(app, settings, listen("127.0.0.1", chosen.port), "ready", workers=chosen.workers, threads=64).run()
+
+
+if __name__ == "__main__":
+    main()
