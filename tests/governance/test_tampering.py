@@ -122,15 +122,16 @@ def test_an_audit_is_in_order_while_others_write_to_it(make: Make) -> None:
             writer.rule_on(base, "approved", "anna", "Agreed at the meeting", "approver", "192.0.2.2")
 
     thread = threading.Thread(target=decide)
+    found = list[str]()
     thread.start()
     try:
-        found = [reader.audit.verify() for _ in range(20)]
+        while writer.audit.count() < 6:
+            found += reader.audit.verify()
     finally:
         stop.set()
         thread.join()
 
-    assert [[]] * 20 == found
-    assert writer.audit.count() > 2
+    assert [] == found + reader.audit.verify()
 
 
 def test_a_decision_that_this_version_cannot_read_keeps_nobody_from_the_others(decided: Governance) -> None:

@@ -49,14 +49,28 @@ def write_lines(path: Path, *resources: Any) -> None:
     path.write_bytes(gzip.compress(lines.encode()) if path.suffix == ".gz" else lines.encode())
 
 
+# The same, resting a little whenever something was written, so that somebody outside can see it and step in.
+_SLOW = f"""
+import sqlite3, time
+from cds_service.adapters.population import journal
+class Slow(sqlite3.Connection):
+    def execute(self, what, *more):
+        found = super().execute(what, *more)
+        time.sleep(0.03 * (what == "COMMIT"))
+        return found
+connect = sqlite3.connect
+sqlite3.connect = lambda *given, **more: connect(*given, **more, factory=Slow)
+{_SMALL}"""
+
+
 def arguments(source: Path, output: Path, *more: str) -> list[str]:
     """Return what follows the name of the program."""
     return ["screen", "--input", str(source), "--output", str(output), "--as-of", AS_OF, *more]
 
 
-def command(source: Path, output: Path, *more: str) -> list[str]:
+def command(source: Path, output: Path, *more: str, slow: bool = False) -> list[str]:
     """Return the command that screens in many small parts, in processes of its own."""
-    return [sys.executable, "-c", _SMALL, *arguments(source, output, *more)]
+    return [sys.executable, "-c", _SLOW if slow else _SMALL, *arguments(source, output, *more)]
 
 
 def screened(source: Path, output: Path, *more: str) -> Result:

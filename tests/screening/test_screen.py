@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import operator
 import os
 import random
 import shutil
@@ -247,32 +248,30 @@ def progress_of(output: Path) -> tuple[int, int, bool]:
         return 0, 0, files.exists()
 
 
-def killed(process: subprocess.Popen[str], output: Path, steps: int) -> bool:
-    """Kill a run (kill -9) once it has come so many steps further; say whether it was not quicker."""
-    seen = {progress_of(output)}
-    while process.poll() is None and len(seen) <= steps:
-        seen.add(progress_of(output))
-    process.kill()
-    process.wait()
-    return process.returncode == -signal.SIGKILL
+def killed(source: Path, output: Path, moment: tuple[int, int]) -> tuple[int, int, bool]:
+    """Kill a run (kill -9) once so many bytes are read and so many parts done; return how far it had come."""
+    with subprocess.Popen(command(source, output, "--workers", "2", slow=True)) as process:
+        while process.poll() is None and not all(map(operator.ge, progress_of(output), moment)):
+            time.sleep(0.002)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    return progress_of(output)
 
 
 def test_a_run_that_is_killed_again_and_again_loses_and_doubles_nothing(
     source: Path, whole: Path, tmp_path: Path
 ) -> None:
-    """It is killed while it reads, while it screens and while it writes its files."""
-    output, moments = tmp_path / "out", []
-    for steps in (1, 9, 23, 14, 30, 19, 26, 40, 40, 40, 40):
-        with subprocess.Popen(command(source, output, "--workers", "2"), stdout=subprocess.PIPE, text=True) as process:
-            was_killed = killed(process, output, steps)
-        moments.append(progress_of(output))
-        if not was_killed:
-            break
-    assert 1 == process.returncode
+    """Killed while it reads, and while it screens; each time it has come further."""
+    output, size = tmp_path / "out", sum(file.stat().st_size for file in source.iterdir())
+    moments = [(size // 5, 0), (size // 2, 0), (0, 2), (0, 25), (0, 26), (0, 50)]
 
-    read, done, _ = zip(*moments[:-1], strict=True)
-    assert len(set(read)) >= 3, "killed while it read"
-    assert len(set(done)) >= 3, "killed while it screened"
+    reached = [killed(source, output, moment) for moment in moments]
+    last = subprocess.run(command(source, output), capture_output=True, text=True, check=False)
+
+    assert reached == sorted(reached)
+    assert reached[0][0] < reached[1][0] < size, "killed while it read"
+    assert 0 == reached[1][1] < reached[2][1] < reached[4][1] < reached[5][1] < 69, "killed while it screened"
+    assert "Going on with the run" in last.stderr
     assert contents(whole) == contents(output)
     assert without_run(whole) == without_run(output)
 
