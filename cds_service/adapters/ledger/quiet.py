@@ -16,7 +16,7 @@ from cds_service.rules.quiet import DAY, HOUR, REPEAT_HOURS, Seen, Viewer
 
 # The longest quiet time that a rule may ask for is a year; what is older keeps nothing quiet.
 OVERRIDES_DAYS = 400
-# 2 to 3 kB for each card (measured), so up to 60 MB in a process once so many were shown. What is forgotten is shown again.
+# 2 to 3 kB for each card (measured), so up to 60 MB in a process. What is forgotten is shown again.
 MOST = 20_000
 # Rows taken over at once; the rest comes with the next look.
 _AT_ONCE = 2_000
