@@ -13,27 +13,6 @@ pytestmark = pytest.mark.browser
 SAMPLE = "eskd-skin-lesion-calciphylaxis"
 PAGES = {"list": "/rules/", "rule": f"/rules/{SAMPLE}", "attributes": f"/rules/{SAMPLE}/source-attributes"}
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
-SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
-
-
-@pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    size, scheme = request.param
-    width, height = SIZES[size]
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    yield context.new_page()
-    context.close()
-
-
-@pytest.fixture
-def complaints(page: Page) -> list[str]:
-    """Collect what the browser complains of: errors, refused requests, violations of the content security policy."""
-    found: list[str] = []
-    page.on("console", lambda message: found.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: found.append(str(error)))
-    page.on("requestfailed", lambda request: found.append(f"not loaded: {request.url}"))
-    page.on("response", lambda answer: found.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
-    return found
 
 
 @pytest.mark.parametrize("name", PAGES)
