@@ -1,7 +1,7 @@
 # Every target makes its own environment when it is not there.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv peers engines run test lint bench fixtures docs lock clean
+.PHONY: help venv peers engines run test lint bench fixtures docs sbom lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -47,6 +47,11 @@ fixtures: venv  ## write fixtures/requests and the golden fixtures/responses ane
 docs: venv  ## what is generated in docs/ anew; tests hold that it is what the rules and services say
 	$(BIN)/cds-service rules --markdown docs/rules.md
 	$(BIN)/cds-service collection docs
+
+sbom: venv  ## dist/sbom.cdx.json: what a release consists of (CycloneDX), from the lock that it is installed by
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+		--output-reproducible -o dist/sbom.cdx.json
 
 # Why no uv.lock: it records the address of the registry that was asked, which is each site's own business.
 # These files hold versions and hashes only, for every platform and Python that pyproject.toml allows (--universal).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -69,6 +70,24 @@ def test_the_development_lock_has_the_very_versions_that_run() -> None:
     running = {name: row.split()[0] for lock in LOCKS[:2] for name, row in locked(lock).items()}
 
     assert running.items() <= development.items()
+
+
+def test_a_release_comes_with_a_list_of_what_it_consists_of(tmp_path: Path) -> None:
+    """
+    ``make sbom`` writes it, from the lock that a release is installed by.
+    """
+    commands = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    line = next(line for line in commands.splitlines() if "cyclonedx-py" in line)
+    words = line.replace("$(BIN)/cyclonedx-py", "").replace("dist/sbom.cdx.json", str(tmp_path / "sbom.json")).split()
+
+    written = run(BIN / "cyclonedx-py", *words)
+
+    assert 0 == written.returncode, written.stderr
+    listed = json.loads((tmp_path / "sbom.json").read_bytes())
+    assert "calcinosis-cds" == listed["metadata"]["component"]["name"]
+    wanted = {name: row.split()[0].partition("==")[2] for name, row in locked("requirements.lock").items()}
+    assert wanted == {canonical(one["name"]): one["version"] for one in listed["components"]}
+    assert all(one["externalReferences"][0]["hashes"] for one in listed["components"])
 
 
 def test_what_pyproject_asks_for_is_locked() -> None:
