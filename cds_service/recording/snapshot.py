@@ -35,6 +35,7 @@ from cds_service.facts.model import (
     Procedure,
     SetAside,
 )
+from cds_service.recording.reach import FEW, since
 
 _T = TypeVar("_T")
 # Of one test so many results at most, or as many as a rule read. Rules of today read 2 of a test as a rule, and never
@@ -157,8 +158,13 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: tuple[tuple[str, str, str, int], ...] = ()
 
 
-def snapshot(facts: Facts, units: Mapping[str, str]) -> Snapshot:
-    """Take down facts. ``units`` says in which unit each analyte is kept."""
+def snapshot(facts: Facts, units: Mapping[str, str], reach: Mapping[str, int] | None = None) -> Snapshot:
+    """
+    Take down facts. ``units`` says in which unit each analyte is kept.
+
+    ``reach`` says of which tests rules compare results over how many days (see ``reach_of``): what no rule can read is
+    then left out. Without it every result is kept, up to MOST of a test.
+    """
     words = _Wordings()
     observed = facts.once("observed", facts.observed) if facts.observed is not None else {}
     return Snapshot(
@@ -166,7 +172,7 @@ def snapshot(facts: Facts, units: Mapping[str, str]) -> Snapshot:
         person=_who(facts.person, facts.today),
         states={kind: state.name for kind, state in facts.states.items()},
         horizons=facts.horizons,
-        measurements={name: _series(series, units.get(name, "")) for name, series in facts.measurements.items()},
+        measurements=_measurements(facts, units, reach),
         answers={name: _tests(answers) for name, answers in facts.answers.items()},
         diagnoses=tuple(_diagnosis(one) for one in _all(facts.diagnoses)),
         medications=tuple(_medication(one) for one in _all(facts.medications)),
@@ -196,16 +202,26 @@ def _who(person: Person, today: int) -> Who:
     return Who(ages=(min(least, OLDEST), min(greatest, OLDEST)), sex=sex, deceased=person.deceased)
 
 
-def _series(series: Sequence[Measurement], unit: str) -> Series:
-    read = getattr(series, "looked_at", MOST)
-    results = list(islice(series, max(MOST, read) + 1))
-    kept = results[: max(MOST, read)]
-    return Series(
-        unit,
-        tuple(_result(one) for one in kept),
-        tuple(_aside(one) for one in getattr(series, "asides", ())),
-        cut=len(results) > len(kept),
-    )
+def _measurements(facts: Facts, units: Mapping[str, str], reach: Mapping[str, int] | None) -> dict[str, Series]:
+    if reach is None:
+        return {name: _series(series, units.get(name, "")) for name, series in facts.measurements.items()}
+    first, today = since(facts), facts.today
+    return {
+        name: _series(series, units.get(name, ""), min(first, today - reach.get(name, 0)))
+        for name, series in facts.measurements.items()
+    }
+
+
+def _series(series: Sequence[Measurement], unit: str, first: int | None = None) -> Series:
+    """Keep what somebody has read, the newest few, and what is not older than the ``first`` day."""
+    read = getattr(series, "looked_at", 0)
+    most, results, cut = max(MOST, read), list[Kept](), getattr(series, "cut", False)
+    for place, one in enumerate(series):
+        if place >= read and (place >= most or (first is not None and place >= FEW and one.when.last < first)):
+            cut = True
+            break
+        results.append(_result(one))
+    return Series(unit, tuple(results), tuple([_aside(one) for one in getattr(series, "asides", ())]), cut=cut)
 
 
 def _result(one: Measurement) -> Kept:
@@ -301,17 +317,21 @@ def _seen(facts: Facts) -> Iterator[tuple[str, str, str, int]]:
             yield kind, system if known else "other", code if known and _CODE.fullmatch(code) else "other", times
 
 
-@lru_cache(maxsize=8192)
 def moment(when: When | None) -> str:
     """Write a moment as FHIR does, as precisely as it was recorded; "" for none."""
     if when is None:
         return ""
-    if when.last > when.first:
-        return date.fromordinal(when.first + _FIRST).isoformat()[: 4 if when.last - when.first > 31 else 7]
-    if when.end > when.start:
-        return date.fromordinal(when.first + _FIRST).isoformat()
+    if when.end > when.start or when.last > when.first:
+        return _days(when.first, when.last)
     exact = (_EPOCH + timedelta(0, when.start)).isoformat()
     return exact if when.zoneless else f"{exact}Z"
+
+
+@lru_cache(maxsize=8192)
+def _days(first: int, last: int) -> str:
+    """Write a day, a month or a year."""
+    day = date.fromordinal(first + _FIRST).isoformat()
+    return day if last == first else day[: 4 if last - first > 31 else 7]
 
 
 def trail_of(items: Iterable[object]) -> list[list[str]]:

@@ -13,6 +13,7 @@ from cds_service.cards.fixed import EXTENSION
 from cds_service.decide import day_of
 from cds_service.facts.evidence import UNKNOWN, YES, Judgement
 from cds_service.protocol.cards import Card
+from cds_service.recording.reach import reach_of
 from cds_service.recording.rows import Answered, CardRow, DecisionRow
 from cds_service.recording.snapshot import snapshot, trail_of
 from cds_service.rules.book import RuleBook
@@ -35,7 +36,7 @@ def decision_row(
     its findings rested on.
     """
     facts = answered.decision.facts
-    kept = snapshot(facts, units_of(answered.book))
+    kept = snapshot(facts, units_of(answered.book), reach_of(answered.book))
     return DecisionRow(
         id=answered.id,
         at=facts.now,

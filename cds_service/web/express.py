@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,18 @@ from cds_service.web.settings import MAX_BODY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
+
+
+class Sent(list[bytes]):
+    """An answer, and what is to be done once it has left (WSGI: the server calls ``close`` then)."""
+
+    def __init__(self, body: bytes, then: Callable[[], None]) -> None:
+        super().__init__((body,))
+        self._then = then
+
+    def close(self) -> None:
+        """Do it: the client has its answer."""
+        self._then()
 
 
 class Express:
@@ -38,7 +50,8 @@ class Express:
                 self.engine.tell(service_id, "200", started, note)
                 named = (HEADER, note.request)
                 start_response("200 OK", [*ANSWERED, ("Content-Length", str(len(body))), named])
-                return [body]
+                ledger = self.engine.ledger
+                return [body] if ledger is None else Sent(body, ledger.take_down)
         return self.ordinary(environ, start_response)
 
     def _is_usual(self, environ: dict[str, Any]) -> bool:

@@ -4,7 +4,9 @@ The memory behind quiet times: keyed, bounded, safe for threads.
 
 from __future__ import annotations
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import pytest
 
@@ -37,6 +39,50 @@ def test_what_was_shown_is_found_by_patient_encounter_user_and_rule(memory: Quie
     assert memory.shown(VIEWER, "another") is None
     for other in (Viewer("p", "user", "encounter", ""), Viewer("patient", "u", "encounter", "")):
         assert memory.shown(other, "rule") is None
+
+
+def test_a_finding_is_found_whole() -> None:
+    memory = QuietMemory(b"key")
+    values, known = {"phosphate": Decimal("7.10")}, frozenset({"lesion:one", "lesion:two"})
+    whole = Seen(Viewer("p", "u", "e", "h", "nurse"), Sight("r", "warning", "mark", values, known, "drafts"), 1.5e9)
+    memory.remember("card", [whole])
+    memory.overridden("card", whole.at)
+
+    assert (whole,) == memory.seen("card")
+    assert whole == memory.shown(whole.viewer, "r")
+    assert whole == memory.override(whole.viewer, "r", "drafts")
+
+
+def test_what_was_shown_outside_of_an_encounter_is_not_kept(memory: QuietMemory) -> None:
+    viewer = Viewer("patient", "user", "", "patient-view")
+    memory.remember("card", [seen(viewer=viewer)])
+
+    assert memory.shown(viewer, "rule") is None
+    assert memory.overridden("card", 1.0)
+
+
+def test_a_card_can_be_forgotten_and_what_it_showed_stays_shown(memory: QuietMemory) -> None:
+    memory.remember("card", [seen()])
+    memory.forget("card")
+    memory.forget("never heard of")
+
+    assert () == memory.seen("card")
+    assert seen() == memory.shown(VIEWER, "rule")
+
+
+def test_a_finding_takes_half_a_kilobyte_at_most(memory: QuietMemory) -> None:
+    def showing(number: int) -> Seen:
+        patient, user, encounter, mark = (memory.pseudonym(what, str(number)) for what in ("p", "u", "e", "m"))
+        sight = Sight("eskd-hyperphosphatemia", "warning", mark, {"phosphate": Decimal("7.1")})
+        return Seen(Viewer(patient, user, encounter, "patient-view"), sight, float(number))
+
+    tracemalloc.start()
+    for number in range(4_000):
+        memory.remember("the same card", [showing(number)])
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert taken / 4_000 < 512
 
 
 def test_an_override_counts_for_every_finding_of_the_card_and_every_user(memory: QuietMemory) -> None:

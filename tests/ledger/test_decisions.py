@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
 from cds_service.adapters.ledger import Ledger, purging, writer
+from cds_service.adapters.ledger.chain import Ready
 from cds_service.adapters.ledger.verifying import verify
 from cds_service.errors import Unavailable
 from cds_service.recording import DecisionRow
@@ -37,6 +39,17 @@ def test_what_is_recorded_is_stored(ledger: Ledger) -> None:
 
     assert (450, 450) == (many(ledger.database, "decisions"), many(ledger.database, "cards"))
     assert (0, "") == (ledger.state().waiting, ledger.state().trouble)
+
+
+def test_what_is_recorded_now_and_then_is_stored_unasked(ledger: Ledger) -> None:
+    """Between two records the thread sleeps."""
+    for number in range(1, 4):
+        ledger.write(row())
+        limit = time.monotonic() + 20
+        while ledger.state().waiting and time.monotonic() < limit:
+            time.sleep(0.05)
+
+        assert number == many(ledger.database, "decisions")
 
 
 def test_at_the_end_what_waits_is_stored(url: str, opened: OpenLedger) -> None:
@@ -68,7 +81,7 @@ def test_a_commit_that_succeeded_unheard_is_not_repeated(ledger: Ledger, monkeyp
     """The connection is lost after COMMIT was sent: nobody knows, and the batch comes again."""
     store, lost = ledger._store, iter([True])
 
-    def unheard(rows: list[DecisionRow]) -> None:
+    def unheard(rows: list[Ready]) -> None:
         if next(lost, False):
             with ledger.database.writing() as connection:
                 ledger._chain.write(connection, rows)
@@ -122,16 +135,59 @@ def test_when_too_much_waits_the_newest_is_dropped_and_counted(
     assert 1 == sum("ledger-dropped" in record.message for record in caplog.records)
 
 
-def test_what_waits_keeps_a_bounded_number_of_bytes(ledger: Ledger) -> None:
-    busy = threading.Event()
-    ledger._writer.record(lambda: (busy.wait(5) and row()) or row())
-    time.sleep(0.4)
+def test_calls_with_large_bodies_make_their_own_rows(ledger: Ledger) -> None:
+    """The thread is busy: what waits for it must not hold more bodies than a few."""
+    busy, started, made = threading.Event(), threading.Event(), list[int]()
+
+    def first() -> DecisionRow:
+        started.set()
+        busy.wait(5)
+        return row()
+
+    def own() -> DecisionRow:
+        made.append(threading.get_ident())
+        return row()
+
+    ledger._writer.record(first, weight=1)
+    assert started.wait(5)
     for _ in range(20):
-        ledger._writer.record(row, weight=8 * 1024 * 1024)
+        ledger._writer.record(own, weight=writer.UNMADE // 4)
+    here = made.count(threading.get_ident())
     busy.set()
 
     assert ledger.flush(10)
-    assert 12 == ledger.counted["dropped"]
+    assert (17, 20) == (here, len(made))
+    assert (0, 21) == (ledger.counted["dropped"], many(ledger.database, "decisions"))
+
+
+def test_rows_that_wait_keep_a_bounded_number_of_bytes(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "HEAVIEST", 1_000_000)
+    large = msgspec.structs.replace(row(), facts=bytes(150_000))
+    with locked(ledger):
+        for number in range(20):
+            ledger.write(msgspec.structs.replace(large, id=f"large-{number}"))
+            ledger.take_down()
+    assert ledger.flush(10)
+
+    assert 13 == ledger.counted["dropped"]
+    assert 7 == many(ledger.database, "decisions")
+    wrote(ledger, row())  # there is room again
+    assert 8 == many(ledger.database, "decisions")
+
+
+def test_a_row_can_be_made_by_the_thread_that_answered(ledger: Ledger) -> None:
+    made = list[int]()
+
+    def own() -> DecisionRow:
+        made.append(threading.get_ident())
+        return row()
+
+    ledger._writer.record(own, weight=1)
+    ledger.take_down()
+    ledger.take_down()  # nothing is left to make
+
+    assert ledger.flush(10)
+    assert ([threading.get_ident()], 1) == (made, many(ledger.database, "decisions"))
 
 
 # --- processes --------------------------------------------------------------------------------------------------------

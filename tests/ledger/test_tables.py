@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from cds_service.adapters.ledger import Database, Key, Ledger, check_key, read_key
 from cds_service.adapters.ledger.database import address
-from cds_service.adapters.ledger.migrating import MIGRATIONS, migrate
+from cds_service.adapters.ledger.migrating import MIGRATIONS, _config, known, migrate
 from cds_service.adapters.ledger.schema import metadata
 from cds_service.errors import SettingsError
 from tests.ledger.conftest import SECRET, OpenLedger, accepted, many
@@ -84,6 +85,13 @@ def test_the_files_are_for_their_owner_only(sqlite_url: str, opened: OpenLedger)
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_versions_read_from_the_names_of_files_are_those_of_alembic() -> None:
+    scripts = ScriptDirectory.from_config(_config(MIGRATIONS))
+
+    assert sorted(script.revision for script in scripts.walk_revisions()) == known(MIGRATIONS)
+    assert scripts.get_current_head() == known(MIGRATIONS)[-1]
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(database: Database, next_version: Callable[[str], Path]) -> None:

@@ -18,10 +18,10 @@ PATH = "/cds-services/calcinosis-patient-view"
 JSON = {"Content-Type": "application/json"}
 
 
-def hook_call() -> bytes:
+def hook_call(**members: Any) -> bytes:
     """Return a call for a patient on dialysis with a high phosphate, dated now."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return body(patient(), condition(recordedDate="2020-01-01"), observation(effectiveDateTime=now))
+    return body(patient(), condition(recordedDate="2020-01-01"), observation(effectiveDateTime=now), **members)
 
 
 def address_of(url: str) -> tuple[str, int]:
@@ -75,6 +75,10 @@ class Load:
         for thread in self._threads:
             thread.join(30)
 
+    def next_call(self) -> bytes:
+        """Return the body of the next call."""
+        return self.raw
+
     def _run(self, number: int) -> None:
         connection = http.client.HTTPConnection(*self.address, timeout=20)
         self._over.wait(self._pause * number / len(self._threads))
@@ -94,7 +98,7 @@ class Load:
                 connection.close()
                 return
         try:
-            connection.request("POST", PATH, self.raw, JSON)
+            connection.request("POST", PATH, self.next_call(), JSON)
             answer = connection.getresponse()
             answer.read()
             self.ended[answer.status] += 1

@@ -22,6 +22,7 @@ from cds_service.facts.records import Prefetch
 from cds_service.protocol import HookRequest
 from cds_service.protocol.cards import Response
 from cds_service.recording import Answered, DecisionRow, decision_row, facts_from
+from cds_service.recording.reach import reach_of
 from cds_service.recording.restoring import restored
 from cds_service.recording.snapshot import MOST, moment, snapshot
 from cds_service.recording.writing import units_of
@@ -43,7 +44,7 @@ def pseudonym(*parts: str) -> str:
 
 def again(facts: Facts, book: RuleBook) -> Facts:
     """Return facts as they come back from the ledger."""
-    kept = msgspec.json.encode(snapshot(facts, units_of(book)))
+    kept = msgspec.json.encode(snapshot(facts, units_of(book), reach_of(book)))
     return restored(msgspec.json.decode(kept, type=type(snapshot(facts, {}))))
 
 

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, insert, select
 
 from cds_service.adapters.ledger.schema import cards, chains, decisions
-from cds_service.recording import DecisionRow
+from cds_service.recording import CardRow, DecisionRow
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 SEALED = ("id", "at", "service", "patient", "content")
@@ -22,6 +22,28 @@ class Link(msgspec.Struct, frozen=True):
     chain: str
     place: int = -1
     hash: str = ""
+
+
+class Ready(msgspec.Struct, frozen=True, gc=False):
+    """A decision as it waits to be stored: encoded, so that it holds some kB, and only its hash is left to make."""
+
+    id: str
+    at: float
+    service: str
+    patient: str
+    content: str
+    facts: bytes
+    cards: tuple[CardRow, ...] = ()
+
+    @property
+    def weight(self) -> int:
+        """How many bytes it keeps, about."""
+        return len(self.content) + len(self.facts) + 2_000 * len(self.cards) + 500
+
+
+def ready(row: DecisionRow) -> Ready:
+    """Encode a row."""
+    return Ready(row.id, row.at, row.service, row.patient, _encode(row.content).decode(), row.facts, row.cards)
 
 
 class Chain:
@@ -36,7 +58,7 @@ class Chain:
         self._begun = False
         self.last = Link(name)
 
-    def write(self, connection: Connection, rows: Sequence[DecisionRow]) -> Link:
+    def write(self, connection: Connection, rows: Sequence[Ready]) -> Link:
         """Insert rows with their cards; the last link, to be taken over (``settle``) once they are committed."""
         last = self.last
         if not self._begun:
@@ -90,18 +112,18 @@ def link(previous: str, row: RowMapping | dict[str, Any]) -> str:
     return hashlib.sha256(said).hexdigest()
 
 
-def _values(row: DecisionRow) -> dict[str, Any]:
+def _values(row: Ready) -> dict[str, Any]:
     return {
         "id": row.id,
         "at": row.at,
         "service": row.service,
         "patient": row.patient,
-        "content": _encode(row.content).decode(),
+        "content": row.content,
         "facts": row.facts,
     }
 
 
-def _cards(row: DecisionRow) -> list[dict[str, Any]]:
+def _cards(row: Ready) -> list[dict[str, Any]]:
     return [
         {
             "id": card.id,

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.adapters.ledger import feedback as stored
 from cds_service.adapters.ledger import purging, switches
-from cds_service.adapters.ledger.chain import Chain, Link
+from cds_service.adapters.ledger.chain import Chain, Link, Ready
 from cds_service.adapters.ledger.database import PATIENCE, Database, unavailable, unusable
 from cds_service.adapters.ledger.keys import Key, check_key
 from cds_service.adapters.ledger.migrating import migrate
@@ -206,6 +206,15 @@ class Ledger:
         """
         self._writer.record(partial(self._row, answered), weight)
 
+    def take_down(self) -> None:
+        """
+        Make the row of a call that was taken over, if one waits: once its answer has left, in the thread that sent it.
+
+        All that it is made of is still at hand then (in the processor's caches), and can go at once. Where nobody does
+        this, the ledger's own thread makes rows.
+        """
+        self._writer.make_next()
+
     def write(self, row: DecisionRow) -> None:
         """Take over a row that was made elsewhere; never waits."""
         self._writer.record(lambda: row)
@@ -226,7 +235,7 @@ class Ledger:
     def _row(self, answered: Answered) -> DecisionRow:
         return decision_row(answered, self.quiet.pseudonym, self.quiet.seen)
 
-    def _store(self, rows: Sequence[DecisionRow]) -> None:
+    def _store(self, rows: Sequence[Ready]) -> None:
         try:
             # Hook calls are not waited for: a crash of PostgreSQL may lose the last second of them, no feedback.
             with self.database.writing(durable=False) as connection:
@@ -250,9 +259,11 @@ class Ledger:
         """
         who = self.quiet.pseudonym("issuer", issuer) if issuer else ""
         values = stored.rows(items, service, who, self.clock(), self._seal)
+        overrides = [item for item in items if item.outcome == OVERRIDDEN]
         try:
             with self.database.writing() as connection:
                 new = stored.insert_new(connection, values)
+                shown = self.quiet.stored(connection, [item.card for item in overrides])
         except Unavailable as problem:
             self._in_trouble(problem)
             raise
@@ -260,9 +271,8 @@ class Ledger:
             self._in_trouble(problem)
             raise unavailable("error") from None
         self._trouble = ""
-        for item in items:
-            if item.outcome == OVERRIDDEN:
-                self.quiet.overridden(item.card, item.at)
+        for item in overrides:
+            self.quiet.overridden(item.card, item.at, shown.get(item.card, ()))
         return new
 
     # --- switches ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,9 @@
-"""Quiet time that all processes agree on: each remembers, and learns from the ledger what the others saw."""
+"""
+Quiet time that all processes agree on: each remembers, and learns from the ledger what the others saw.
+
+Which findings a card showed is remembered until its row has been read in the ledger. From then on the ledger is asked,
+when somebody answers the card.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, Select, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from cds_service.adapters.ledger.schema import cards, feedback
 from cds_service.adapters.quiet_memory import QuietMemory
@@ -16,16 +21,20 @@ from cds_service.rules.quiet import DAY, HOUR, REPEAT_HOURS, Seen, Viewer
 
 # The longest quiet time that a rule may ask for is a year; what is older keeps nothing quiet.
 OVERRIDES_DAYS = 400
-# 2 to 3 kB for each card (measured), so up to 60 MB in a process. What is forgotten is shown again.
+# Findings shown, and findings overridden, at 0.4 kB each (measured). What is forgotten is shown again.
 MOST = 20_000
-# Rows taken over at once; the rest comes with the next look.
+# Rows taken over at once: as few as that take little memory.
 _AT_ONCE = 2_000
 # An override of a card that nobody knows may be ahead of its card, which waits in another process's queue.
 _UNRESOLVED = 1_000
 
 
 class LedgerQuiet:
-    """What is remembered of cards (see rules.quiet.QuietState): in memory, fed by ``learn``, never waiting for disk."""
+    """
+    What is remembered of cards (see rules.quiet.QuietState): in memory, fed by ``learn``.
+
+    No hook call waits for the disk; feedback, which goes there anyway, reads what its cards showed (``stored``).
+    """
 
     def __init__(self, key: bytes) -> None:
         self.memory = QuietMemory(key, MOST)
@@ -41,16 +50,31 @@ class LedgerQuiet:
         self.memory.remember(card, seen)
 
     def seen(self, card: str) -> Sequence[Seen]:
-        """Return what the findings of a card rested on."""
+        """Return what the findings of a card rested on, for its row; none where its row is known to be stored."""
         return self.memory.seen(card)
 
     def shown(self, viewer: Viewer, rule: str) -> Seen | None:
         """Return when this user was last shown this finding of this patient in this encounter."""
         return self.memory.shown(viewer, rule)
 
-    def overridden(self, card: str, at: float) -> bool:
-        """Take note that a card was answered with an override; False where the card is not known (yet)."""
-        known = self.memory.overridden(card, at)
+    def stored(self, connection: Connection, names: Sequence[str]) -> dict[str, tuple[Seen, ...]]:
+        """Read what the findings of cards rested on; a card whose row is not there (yet) is left out."""
+        if not names:
+            return {}
+        try:
+            rows = connection.execute(_CARDS.where(cards.c.id.in_(names))).mappings()
+            return {row["id"]: _read(row["seen"]) for row in rows}
+        except msgspec.DecodeError:  # damaged: feedback is stored all the same
+            return {}
+
+    def overridden(self, card: str, at: float, seen: Sequence[Seen] = ()) -> bool:
+        """
+        Take note that a card was answered with an override; False where the card is not known (yet).
+
+        ``seen`` is what its findings rested on, where that was read in the ledger.
+        """
+        self.memory.answered(seen, at)
+        known = bool(seen) or self.memory.overridden(card, at)
         if not known:
             self._unresolved[card] = at
             while len(self._unresolved) > _UNRESOLVED:
@@ -63,32 +87,50 @@ class LedgerQuiet:
 
     def load(self, connection: Connection, now: float) -> None:
         """Learn what was shown lately, and every override that may still keep something quiet: at start."""
-        overrides = _overrides(now - OVERRIDES_DAYS * DAY).order_by(feedback.c.number.desc()).limit(MOST)
-        for row in reversed(connection.execute(overrides).mappings().all()):
-            self._take_override(row)
-        since = now - REPEAT_HOURS * HOUR
-        shown = select(cards).where(cards.c.at >= since).order_by(cards.c.number.desc()).limit(MOST)
-        for row in reversed(connection.execute(shown).mappings().all()):
-            self._take_card(row)
-        self._last_card = max(self._last_card, _last(connection, cards.c.number))
-        self._last_feedback = max(self._last_feedback, _last(connection, feedback.c.number))
+        self._last_card = _before(connection, cards.c.number, cards.c.at >= now - REPEAT_HOURS * HOUR)
+        lasting = feedback.c.outcome == OVERRIDDEN, feedback.c.received >= now - OVERRIDES_DAYS * DAY
+        self._last_feedback = _before(connection, feedback.c.number, *lasting)
+        self.learn(connection)
 
     def learn(self, connection: Connection) -> None:
-        """Learn what was shown and overridden since the last look."""
-        new = select(cards).where(cards.c.number > self._last_card).order_by(cards.c.number).limit(_AT_ONCE)
-        for row in connection.execute(new).mappings():
+        """Learn what was shown and overridden since the last look; of cards no more than can be remembered."""
+        passed_over = _last(connection, cards.c.number) - MOST
+        if passed_over > self._last_card:  # a process that was forked by one that began long ago
+            self._last_card = passed_over
+            for card, seen in self.stored(connection, [*self._unresolved]).items():
+                self._resolve(card, seen)
+        while self._learn_cards(connection) == _AT_ONCE:
+            pass
+        while self._learn_overrides(connection) == _AT_ONCE:
+            pass
+
+    def _learn_cards(self, connection: Connection) -> int:
+        new = _CARDS.where(cards.c.number > self._last_card).order_by(cards.c.number).limit(_AT_ONCE)
+        rows = connection.execute(new).mappings().all()
+        for row in rows:
             self._take_card(row)
             self._last_card = row["number"]
-        answers = _overrides(None).where(feedback.c.number > self._last_feedback)
-        for row in connection.execute(answers.order_by(feedback.c.number).limit(_AT_ONCE)).mappings():
+        return len(rows)
+
+    def _learn_overrides(self, connection: Connection) -> int:
+        new = _OVERRIDES.where(feedback.c.number > self._last_feedback).order_by(feedback.c.number).limit(_AT_ONCE)
+        rows = connection.execute(new).mappings().all()
+        for row in rows:
             self._take_override(row)
             self._last_feedback = row["number"]
+        return len(rows)
 
     def _take_card(self, row: RowMapping) -> None:
-        self.memory.remember(row["id"], _read(row["seen"]))
-        at = self._unresolved.pop(row["id"], None)
+        seen = _read(row["seen"])
+        self.memory.showed(seen)
+        self.memory.forget(row["id"])
+        self._resolve(row["id"], seen)
+
+    def _resolve(self, card: str, seen: Sequence[Seen]) -> None:
+        """Take note of an override that was ahead of its card."""
+        at = self._unresolved.pop(card, None)
         if at is not None:
-            self.memory.overridden(row["id"], at)
+            self.memory.answered(seen, at)
 
     def _take_override(self, row: RowMapping) -> None:
         if row["seen"] is None:
@@ -97,14 +139,20 @@ class LedgerQuiet:
             self.memory.answered(_read(row["seen"]), row["at"])
 
 
-def _overrides(since: float | None) -> Select[Any]:
-    """Select overrides with what their cards rested on; NULL where the card is not there (yet)."""
-    found = (
-        select(feedback.c.number, feedback.c.card, feedback.c.at, cards.c.seen)
-        .select_from(feedback.outerjoin(cards, cards.c.id == feedback.c.card))
-        .where(feedback.c.outcome == OVERRIDDEN)
-    )
-    return found if since is None else found.where(feedback.c.received >= since)
+_CARDS = select(cards.c.number, cards.c.id, cards.c.seen)
+# Overrides with what their cards rested on; NULL where the card is not there (yet).
+_OVERRIDES = (
+    select(feedback.c.number, feedback.c.card, feedback.c.at, cards.c.seen)
+    .select_from(feedback.outerjoin(cards, cards.c.id == feedback.c.card))
+    .where(feedback.c.outcome == OVERRIDDEN)
+)
+
+
+def _before(connection: Connection, number: Any, *wanted: ColumnElement[bool]) -> int:
+    """Return the number before the newest rows of a kind, MOST of them; the last number where there are none."""
+    newest = select(number).where(*wanted).order_by(number.desc()).limit(MOST).subquery()
+    first: int | None = connection.execute(select(func.min(newest.c.number))).scalar()
+    return _last(connection, number) if first is None else first - 1
 
 
 def _last(connection: Connection, number: Any) -> int:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
+from cds_service.adapters.ledger.chain import Ready, ready
 from cds_service.errors import Unavailable
 from cds_service.recording import DecisionRow
 
 log = logging.getLogger("cds_service")
 Make = Callable[[], DecisionRow]
-MOST = 10_000
-# What waits holds the bodies of its calls, up to 8 MB each, until its row is made; rows are some kB.
-HEAVIEST = 64 * 1024 * 1024
+# So many records, or so many bytes of rows that are made, wait at most.
+MOST, HEAVIEST = 10_000, 32 * 1024 * 1024
+# What is handed over holds the body of its call, of up to 8 MB, and all that was read in it, until its row is made.
+# Beyond so many bytes of bodies a call makes its own row: that costs it what the thread would have cost all calls.
+UNMADE = 1024 * 1024
+# A transaction costs 0.7 ms besides its rows: they are gathered for so many seconds.
 BATCH, PAUSE = 200, 0.2
 FIRST_RETRY, LAST_RETRY = 0.2, 5.0
 _MINUTE = 60.0
@@ -31,18 +34,18 @@ class Writer:
     before the process forks; the thread starts with the first record of each process.
     """
 
-    def __init__(self, store: Callable[[Sequence[DecisionRow]], None], counted: Counter[str]) -> None:
+    def __init__(self, store: Callable[[Sequence[Ready]], None], counted: Counter[str]) -> None:
         self._store, self.counted = store, counted
         self.reset()
 
     def reset(self) -> None:
         """Begin anew, in a process that was just forked."""
-        self._queue: queue.Queue[tuple[Make, int]] = queue.Queue(MOST)
+        self._unmade, self._pending = deque[tuple[Make, int]](), deque[Ready]()
         self._lock, self._settled = threading.Lock(), threading.Condition()
-        self._wake = threading.Event()
+        self._some, self._wake = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._pid, self._weight, self._taken, self._done = os.getpid(), 0, 0, 0
-        self._closing, self._pending = False, deque[DecisionRow]()
+        self._pid, self._taken, self._done, self._closing = os.getpid(), 0, 0, False
+        self._bodies, self._weight = 0, 0
         self._delay, self._next_try = FIRST_RETRY, 0.0
         self._said: dict[str, float] = {}
 
@@ -55,24 +58,51 @@ class Writer:
         """
         Take over what will make a row; never waits.
 
-        ``weight`` is how many bytes it keeps alive. Too many of them, or of records, and this one is dropped.
+        ``weight`` is how many bytes it keeps alive. Too many of them, and the row is made here and now; too many
+        rows, and this one is dropped.
         """
         if self._pid != os.getpid():
             self.reset()
         with self._lock:
-            full = self._closing or self._weight + weight > HEAVIEST
-            if not full:
-                try:
-                    self._queue.put_nowait((make, weight))
-                    self._weight += weight
-                    self._taken += 1
-                except queue.Full:
-                    full = True
+            full = self._closing or self.waiting >= MOST or self._weight > HEAVIEST
+            now = self._bodies + weight > UNMADE
+            self._taken += not full
+            if not (full or now):
+                self._unmade.append((make, weight))
+                self._bodies += weight
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
                 self._thread.start()
         if full:
             self._drop("dropped")
+            return
+        if now:
+            self._make(make)
+        self._some.set()
+
+    def make_next(self) -> bool:
+        """Make the row of the record that has waited longest; False where there is none."""
+        with self._lock:
+            if not self._unmade:
+                return False
+            make, weight = self._unmade.popleft()
+        self._make(make)
+        del make
+        with self._lock:
+            self._bodies -= weight
+        return True
+
+    def _make(self, make: Make) -> None:
+        try:
+            row = ready(make())
+        except Exception as failure:  # noqa: BLE001 - one call that cannot be taken down stops no other
+            self.counted["unrecordable"] += 1
+            self._tell("ledger-unrecordable", 1, type(failure).__name__)
+            self._count(1)
+            return
+        with self._lock:
+            self._pending.append(row)
+            self._weight += row.weight
 
     def flush(self, seconds: float) -> bool:
         """Wait until everything that was recorded up to now is stored; say whether it is."""
@@ -84,6 +114,7 @@ class Writer:
     def close(self, seconds: float) -> bool:
         """Take over nothing more, and store what is there; say whether all of it could be."""
         self._closing = True
+        self._some.set()
         limit = time.monotonic() + seconds
         done = self.flush(seconds)
         thread = self._thread
@@ -95,29 +126,16 @@ class Writer:
 
     def _run(self) -> None:
         while not (self._closing and self.waiting == 0):
+            if self.waiting == 0:
+                self._some.wait()
             self._wake.wait(PAUSE)
             hurried = self._wake.is_set() or self._closing
             self._wake.clear()
-            self._make_rows()
+            self._some.clear()
+            while self.make_next():
+                time.sleep(0)  # a call that waits for the interpreter gets its turn after each row
             if self._pending and (hurried or time.monotonic() >= self._next_try):
                 self._write()
-
-    def _make_rows(self) -> None:
-        while len(self._pending) < MOST:
-            try:
-                make, weight = self._queue.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                self._pending.append(make())
-            except Exception as failure:  # noqa: BLE001 - one call that cannot be taken down stops no other
-                self.counted["unrecordable"] += 1
-                self._tell("ledger-unrecordable", 1, type(failure).__name__)
-                self._count(1)
-            with self._lock:
-                self._weight -= weight
-            del make
-            time.sleep(0)  # a call that waits for the interpreter gets its turn after each row
 
     def _write(self) -> None:
         """Store what is there, a batch at a time, as far as it can be stored now."""
@@ -137,8 +155,10 @@ class Writer:
                 self.counted["unwritable"] += 1
                 self._tell("ledger-unwritable", 1, type(failure).__name__)
             single, self._delay = max(0, single - 1), FIRST_RETRY
-            for _ in batch:
+            for row in batch:
                 self._pending.popleft()
+                with self._lock:
+                    self._weight -= row.weight
             self._count(size)
 
     def _put_off(self, problem: Unavailable) -> None:
