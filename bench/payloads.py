@@ -33,10 +33,10 @@ CONDITIONS = (
 )
 
 
-def payload(observations: int, seed: int) -> bytes:
+def payload(observations: int, seed: int, newest: datetime = NEWEST) -> bytes:
     """Return one hook request as compact JSON; another seed shifts every date and value."""
     rng = random.Random(seed)
-    labs = [_observation(rng, number, observations) for number in range(observations)]
+    labs = [_observation(rng, number, observations, newest) for number in range(observations)]
     request = {
         "hook": "patient-view",
         "hookInstance": f"d1577c69-dfbe-44ad-ba6d-{seed:012d}",
@@ -59,10 +59,10 @@ def _bundle(resources: list[dict[str, Any]]) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries}
 
 
-def _observation(rng: random.Random, number: int, total: int) -> dict[str, Any]:
+def _observation(rng: random.Random, number: int, total: int, newest: datetime) -> dict[str, Any]:
     code, display, local, unit, low, high, mean, spread, digits = LABS[number % len(LABS)]
     value: float = round(max(0.5, rng.gauss(mean, spread)), digits) if digits else int(max(5, rng.gauss(mean, spread)))
-    drawn = NEWEST - timedelta(hours=number * 17520 // total, seconds=rng.randrange(3600))
+    drawn = newest - timedelta(hours=number * 17520 // total, seconds=rng.randrange(3600))
     flag = "H" if value > high else "L" if value < low else "N"
     ucum = {"unit": unit, "system": "http://unitsofmeasure.org", "code": unit}
     return {

@@ -44,6 +44,12 @@ class _Watch:
         return done
 
 
+def asked() -> str:
+    """Say how many rules there are, and how many of them are asked in these calls."""
+    book = create_app(Settings(auth="none"), clock=lambda: NOW).extensions["cds"].shelf.book
+    return f"{len(book.rules)} rules, of which patient-view asks {len(book.services[SERVICE].rules)}"
+
+
 def measure(observations: int) -> list[Section]:
     """Return the parts of a call with so many results, in their order."""
     engine = create_app(Settings(auth="none"), clock=lambda: NOW).extensions["cds"]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from cds_service.adapters.ehr.cases import NEWEST, TODAY, Case, moment_of
+from cds_service.adapters.ehr.cases import Case, moment_of
 from cds_service.facts.model import Facts
-from cds_service.replay import Replayed, Replayer
+from cds_service.replay import NEWEST, TODAY, Replayed, Replayer
 
 __all__ = ["NEWEST", "TODAY", "Screened", "Screening", "differing", "moment_of"]
 

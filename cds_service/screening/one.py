@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from cds_service.adapters.ehr import LocalRecord, hook_request
-from cds_service.adapters.ehr.cases import INSTANCE, NEWEST, USER, moment_of
+from cds_service.adapters.ehr.cases import INSTANCE, USER, moment_of
 from cds_service.adapters.population import MEDICATION
 from cds_service.adapters.population.journal import Sheet
 from cds_service.cards import triage
@@ -28,6 +28,7 @@ from cds_service.facts.intake import Reader
 from cds_service.facts.model import Answer, Facts, Measurement
 from cds_service.facts.records import Prefetch
 from cds_service.protocol import HookRequest
+from cds_service.replay import NEWEST
 from cds_service.rules.book import RuleBook, ServiceRules
 from cds_service.rules.model import INDICATORS, Outcome
 

@@ -22,9 +22,9 @@ import msgspec
 
 from cds_service.adapters.ledger.exporting import cell
 from cds_service.adapters.population import Input, Journal, Plan, line_numbers
-from cds_service.rules.book import ServiceRules
-from cds_service.screening import pages
+from cds_service.screening import deciding, pages
 from cds_service.screening.one import Finding
+from cds_service.screening.order import Order, service_of
 from cds_service.screening.totals import Totals
 
 _COLUMNS = tuple(field.name for field in msgspec.structs.fields(Finding))
@@ -36,7 +36,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """What the reader of a summary has to know about the run: which rules, as of when, from which files."""
+    """
+    What the reader of a summary has to know about the run: which rules, as of when, from which files.
+
+    ``rules`` is the fingerprint of the rule files, ``rule_book`` that of the rules that were asked; the two differ by
+    ``decisions``, which are those of admins: with what each says, or why it was not followed.
+    """
 
     program: str
     rules: str
@@ -45,11 +50,14 @@ class Ran(msgspec.Struct, frozen=True):
     begun: str
     asked: dict[str, str]
     inputs: list[dict[str, str | int]]
+    rule_book: str = ""
+    decisions: list[dict[str, Any]] = []
 
     def plan(self) -> Plan:
         """Return the plan that was carried out."""
         inputs = [Input("", str(one["file"]), int(one["bytes"]), int(one["changed"])) for one in self.inputs]
-        return Plan(self.program, self.rules, self.site, self.as_of, self.asked, inputs)
+        decided = [{name: one[name] for name in one if name not in deciding.SAID} for one in self.decisions]
+        return Plan(self.program, self.rules, self.site, self.as_of, self.asked, inputs, decided)
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -58,21 +66,23 @@ class Summary(msgspec.Struct, frozen=True):
     run: Ran
 
 
-def write(
-    journal: Journal, folder: Path, plan: Plan, moment: float, service: ServiceRules, *, most: int
-) -> tuple[Totals, int]:
-    """
-    Write every file of a finished run into a folder; ``most`` is how many patients the worklist shows.
+class Done(msgspec.Struct, frozen=True):
+    """What came of a run: how it was asked, what was counted, how many lines and patients could not be used."""
 
-    Returns what was counted, and how many lines and patients could not be used.
-    """
-    totals, ran = Totals(journal.counts()), _ran(plan, moment)
+    ran: Ran
+    totals: Totals
+    problems: int
+
+
+def write(journal: Journal, folder: Path, order: Order, *, most: int) -> Done:
+    """Write every file of a finished run into a folder; ``most`` is how many patients the worklist shows."""
+    totals, ran, service = Totals(journal.counts()), _ran(order), service_of(order.book())
     problems: Counter[str] = Counter()
     _written(folder / "findings.ndjson", lambda file: _copy(journal, file))
     _written(folder / "findings.csv", lambda file: _table(journal, file))
     if find_spec("pyarrow") is not None:
         _written(folder / "findings.parquet", lambda file: _parquet(journal, file))
-    _written(folder / "problems.ndjson", lambda file: _problems(journal, plan.inputs, file, problems))
+    _written(folder / "problems.ndjson", lambda file: _problems(journal, order.plan.inputs, file, problems))
     shown = pages.Shown(msgspec.to_builtins(ran), totals, service, dict(problems))
     _written(
         folder / "worklist.html", lambda file: file.writelines(pages.worklist(shown, _ranked(journal, most), most))
@@ -81,15 +91,17 @@ def write(
     said = {"run": ran, **totals.as_json(service), "problems": dict(sorted(problems.items()))}
     # Last: where it stands, everything else does.
     _written(folder / LAST, lambda file: file.write(msgspec.json.format(_encode(said), indent=2) + b"\n"))
-    return totals, problems.total()
+    return Done(ran, totals, problems.total())
 
 
-def _ran(plan: Plan, moment: float) -> Ran:
+def _ran(order: Order) -> Ran:
+    plan = order.plan
     inputs: list[dict[str, str | int]] = [
         {"file": one.name, "bytes": one.size, "changed": one.changed} for one in plan.inputs
     ]
-    begun = datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
-    return Ran(plan.program, plan.rules, plan.site, plan.as_of, begun, plan.asked, inputs)
+    begun = datetime.fromtimestamp(order.moment, UTC).isoformat(timespec="seconds")
+    decisions, book = deciding.told(order), order.book().fingerprint
+    return Ran(plan.program, plan.rules, plan.site, plan.as_of, begun, plan.asked, inputs, book, decisions)
 
 
 def _written(path: Path, write_to: Callable[[IO[bytes]], Any]) -> None:

@@ -50,6 +50,11 @@ def summary(shown: Shown) -> Iterator[bytes]:
         ("How many",),
         [(_cell(name), _number(count)) for name, count in refused.items()],
     )
+    decided = [
+        (_cell(one["says"]), _cell(one["who"]), _cell(f"not followed: {one['ignored']}" if one["ignored"] else ""))
+        for one in shown.run["decisions"]
+    ]
+    yield from _table("Decided by admins, and laid over the rule files", ("Decision", "By", ""), (), decided)
     files = [(_cell(one["file"]), _number(one["bytes"])) for one in shown.run["inputs"]]
     yield from _table("Files that were read", ("File",), ("Bytes",), files)
     yield from _end(shown)
@@ -128,7 +133,7 @@ def _begin(title: str, shown: Shown) -> Iterator[bytes]:
 def _end(shown: Shown) -> Iterator[bytes]:
     site = f", site {escape(str(shown.run['site']))}" if shown.run["site"] else ""
     yield _text(
-        f"</main><footer><p>Rule book {escape(str(shown.run['rules']))}{site}, "
+        f"</main><footer><p>Rule book {escape(str(shown.run['rule_book']))}{site}, "
         f"program {escape(str(shown.run['program']))}. "
         "Decision support: clinical judgement prevails. A rule that found nothing, or could not be evaluated, "
         "does not say that the patient is well.</p></footer></body></html>\n"

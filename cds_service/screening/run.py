@@ -14,9 +14,8 @@ from cds_service.adapters.population import Journal, OtherRun, Plan
 from cds_service.adapters.population.journal import other_run
 from cds_service.screening import machine, output
 from cds_service.screening.engines import LOCAL, Cluster, engine_of
-from cds_service.screening.order import Order, rules_of, service_of
+from cds_service.screening.order import Order
 from cds_service.screening.progress import Progress
-from cds_service.screening.totals import Totals
 
 # Where a run keeps what it needs to go on. When all is written it gets the other name, and is removed.
 WORKING, OVER, LOCK, JOURNAL = ".screening", ".screening.over", "lock", "journal.db"
@@ -52,12 +51,11 @@ def working_in(folder: Path) -> Iterator[Path | None]:
 
 def run(
     order: Order, folder: Path, working: Path, cluster: Cluster, progress: Progress, tell: Tell, most: int
-) -> tuple[Totals, int]:
+) -> output.Done:
     """
     Screen what an order names, and write what was found into a folder; ``most`` patients stand on the worklist.
 
-    Returns what was counted, and how many lines and patients could not be used. Raises OtherRun where the folder
-    holds another run.
+    Raises OtherRun where the folder holds another run.
     """
     path = working / JOURNAL
     with closing(Journal(path)) as journal:
@@ -70,12 +68,11 @@ def run(
         machine.screen(order, path, parts, cluster.workers, progress)
     else:
         _elsewhere(order, path, parts, cluster, progress)
-    service = service_of(rules_of(order.content, order.plan.site))
     with closing(Journal(path)) as journal:
-        totals, problems = output.write(journal, folder, order.plan, moment, service, most=most)
+        found = output.write(journal, folder, order, most=most)
     working.rename(folder / OVER)
     shutil.rmtree(folder / OVER)
-    return totals, problems
+    return found
 
 
 def _elsewhere(order: Order, path: Path, parts: int, cluster: Cluster, progress: Progress) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +11,18 @@ from typing import Any
 import pytest
 
 from tests.build import ESKD, ROOT, condition, medication, patient, prescription
-from tests.screening.people import arguments, contents, problems, summary, write_lines, write_population
+from tests.screening.people import (
+    ENGINES,
+    arguments,
+    contents,
+    need_engine,
+    problems,
+    summary,
+    without_spark,
+    write_lines,
+    write_population,
+)
 
-PYTHON = ROOT / ".venv" / "engines" / "bin" / "python"
 # Parts and chunks so small that there are many of each.
 _COMMAND = """
 from cds_service.adapters.population import journal
@@ -26,12 +33,6 @@ from cds_service.cli import main
 main()
 """
 FILES = ("findings.ndjson", "findings.csv", "problems.ndjson")
-
-
-def need(*, there: bool, what: str) -> None:
-    """Skip a test whose engine is not installed, saying so; in CI (CDS_CI) that is a failure."""
-    if not there:
-        (pytest.fail if os.environ.get("CDS_CI") == "1" else pytest.skip)(what)
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +55,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(engine: str, source: Path, output: Path) -> Path:
     """Screen on an engine, with two processes."""
-    python = PYTHON if engine != "local" else Path(sys.executable)
+    python = ENGINES if engine != "local" else Path(sys.executable)
     asked = arguments(source, output, "--engine", engine, "--workers", "2", "--progress")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
     result = subprocess.run(
-        [python, "-c", _COMMAND, *asked], capture_output=True, text=True, check=False, cwd=ROOT, env=environment
+        [python, "-c", _COMMAND, *asked], capture_output=True, text=True, check=False, cwd=ROOT, env=without_spark()
     )
     assert 1 == result.returncode, result.stderr[-4_000:]
     assert "402 patients" in result.stderr
@@ -86,8 +86,7 @@ def test_one_machine_finds_what_there_is(local: Path) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("engine", ["dask", "spark"])
 def test_an_engine_finds_the_same_to_the_byte(engine: str, source: Path, local: Path, tmp_path: Path) -> None:
-    need(there=PYTHON.exists(), what=".venv/engines is not there: `make engines` makes it")
-    need(there=engine != "spark" or shutil.which("java") is not None, what="Spark needs a Java, and there is none")
+    need_engine(engine)
 
     output = run(engine, source, tmp_path / "out")
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from cds_service.adapters.ehr.cases import NEWEST
 from cds_service.adapters.population import Chunk, Line, inputs_of, medication_id, read
 from cds_service.adapters.population.journal import Sheet, by_patient, place_of
 from cds_service.facts import Policy
 from cds_service.facts.evidence import NO
-from cds_service.replay import Replayed, Replayer, service_for
+from cds_service.replay import NEWEST, Replayed, Replayer, service_for
 from cds_service.rules.book import RuleBook
 from cds_service.screening import Screening, one, open_cases
 from cds_service.screening.one import Screener, kinds_of

@@ -10,10 +10,8 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
-from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,13 +19,14 @@ from typing import Any
 import pytest
 
 from cds_service.screening import pages
-from cds_service.screening.run import JOURNAL, WORKING, working_in
+from cds_service.screening.run import working_in
 from tests.build import NECROSIS, ROOT, SNOMED, condition, observation, patient
 from tests.screening.people import (
     command,
     contents,
     findings,
     problems,
+    progress_of,
     screened,
     summary,
     write_lines,
@@ -234,18 +233,6 @@ def test_progress_is_said_where_it_is_asked_for(source: Path, tmp_path: Path) ->
 
 
 # --- stopped, and gone on with ---------------------------------------------------------------------------------------
-
-
-def progress_of(output: Path) -> tuple[int, int, bool]:
-    """Look at a run from outside: bytes that were read, parts that are done, whether it writes its files."""
-    files = output / "findings.ndjson"
-    try:
-        with closing(sqlite3.connect(f"file:{output / WORKING / JOURNAL}?mode=ro", uri=True)) as database:
-            [read] = database.execute("SELECT coalesce(sum(offset), 0) FROM source").fetchone()
-            [done] = database.execute("SELECT count(*) FROM done").fetchone()
-            return read, done, files.exists()
-    except sqlite3.Error:
-        return 0, 0, files.exists()
 
 
 def killed(source: Path, output: Path, moment: tuple[int, int]) -> tuple[int, int, bool]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -52,7 +53,11 @@ class OtherRun(CdsError):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What makes two runs the same: the same files and rules, asked in the same way; ``as_of`` is the day as asked."""
+    """
+    What makes two runs the same: the same files and rules, asked in the same way; ``as_of`` is the day as asked.
+
+    ``rules`` is the fingerprint of the rule files, ``decided`` what admins decided beside them (``Tuning.plain``).
+    """
 
     program: str
     rules: str
@@ -60,11 +65,13 @@ class Plan(msgspec.Struct, frozen=True):
     as_of: str
     asked: dict[str, str]
     inputs: list[Input]
+    decided: list[dict[str, Any]] = []
 
     def differs(self, other: Plan) -> list[str]:
         """Name what is not the same in another plan, as its user would say it."""
         said = {"program": "the program", "rules": "the rules", "site": "the site", "as_of": "the day (--as-of)"}
         different = [words for name, words in said.items() if getattr(self, name) != getattr(other, name)]
+        different += ["the decisions of admins"] if self.decided != other.decided else []
         different += ["the options"] if self.asked != other.asked else []
         return different + (["the input files"] if self._files() != other._files() else [])
 
