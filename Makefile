@@ -13,6 +13,7 @@ DEPENDENCIES := .venv/.dependencies-$(call sum,requirements-dev.lock)
 PROJECT := .venv/.project-$(call sum,requirements-dev.lock pyproject.toml cds_service/__init__.py)
 PEERS := .venv/peers/.installed-$(call sum,requirements-dev.lock requirements-peers.lock)
 ENGINES := .venv/engines/.installed-$(call sum,requirements-dev.lock requirements-engines-build.lock requirements-engines.lock)
+RELEASE := .venv/release/.installed-$(call sum,requirements-dev.lock requirements-release.lock)
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -26,7 +27,7 @@ engines: $(ENGINES)  ## .venv/engines with Dask and Spark (tests of screening); 
 run: venv  ## the service with its sandbox page, on this machine only
 	@exec $(BIN)/cds-service demo
 
-test: lint peers engines  ## lint, then every test
+test: lint peers engines $(RELEASE)  ## lint, then every test
 	$(BIN)/pytest -n 2
 
 # The compose schema and hadolint need no container engine, so they run everywhere.
@@ -48,9 +49,9 @@ docs: venv  ## what is generated in docs/ anew; tests hold that it is what the r
 	$(BIN)/cds-service rules --markdown docs/rules.md
 	$(BIN)/cds-service collection docs
 
-sbom: venv  ## dist/sbom.cdx.json: what a release consists of (CycloneDX), from the lock that it is installed by
+sbom: $(RELEASE)  ## dist/sbom.cdx.json: what a release consists of (CycloneDX), from the lock that it is installed by
 	@mkdir -p dist
-	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+	.venv/release/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
 		--output-reproducible -o dist/sbom.cdx.json
 
 # Why no uv.lock: it records the address of the registry that was asked, which is each site's own business.
@@ -65,6 +66,7 @@ lock: $(if $(filter $(BIN)/%,$(UV)),venv)  ## requirements*.lock from pyproject.
 	$(COMPILE) pyproject.toml --extra postgres -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
 	$(COMPILE) --group peers -o requirements-peers.lock
+	$(COMPILE) --group release -o requirements-release.lock
 	$(COMPILE) --group engines-build -o requirements-engines-build.lock
 	$(COMPILE) pyproject.toml --extra dask --extra spark --group engines -c requirements.lock -c requirements-build.lock \
 		-c requirements-engines-build.lock -o requirements-engines.lock
@@ -90,6 +92,11 @@ $(PROJECT): $(DEPENDENCIES)
 $(PEERS): $(DEPENDENCIES)
 	$(PYTHON) -m venv --clear .venv/peers
 	.venv/peers/bin/pip install -qq --require-hashes --only-binary=:all: -r requirements-peers.lock
+	@touch $@
+
+$(RELEASE): $(DEPENDENCIES)
+	$(PYTHON) -m venv --clear .venv/release
+	.venv/release/bin/pip install -qq --require-hashes --only-binary=:all: -r requirements-release.lock
 	@touch $@
 
 # PySpark is a source package: it is built here, by tools that were pinned and installed before (--no-build-isolation).

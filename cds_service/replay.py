@@ -13,6 +13,9 @@ from cds_service.facts.intake import Reader
 from cds_service.protocol import HookRequest, Response
 from cds_service.rules.book import RuleBook, ServiceRules
 
+# The moments that a record may be looked at, besides a day: the day of its newest result, or now.
+NEWEST, TODAY = "newest", "today"
+
 
 class Replayed(msgspec.Struct, frozen=True):
     """

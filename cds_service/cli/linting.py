@@ -17,9 +17,8 @@ from cds_service.cli.options import FILE, Moment, book_of, content_options, sett
 from cds_service.errors import UnknownService
 from cds_service.linting import Problem, Report
 from cds_service.linting.problems import ERROR, NOTE, SERVICE, WARNING
-from cds_service.replay import service_for
+from cds_service.replay import TODAY, service_for
 from cds_service.rules.book import RuleBook, ServiceRules
-from cds_service.screening.local import TODAY
 
 HEADINGS = {
     ERROR: "Errors: the call is refused, or a whole kind of data is lost",

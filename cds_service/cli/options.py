@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from cds_service.errors import SettingsError, Unavailable
+from cds_service.replay import NEWEST, TODAY
 from cds_service.rules.book import RuleBook, load_book
-from cds_service.rules.tuning import tuned
-from cds_service.screening.local import NEWEST, TODAY
+from cds_service.rules.tuning import Tuning, tuned
 from cds_service.web.settings import Settings, content_folder
 
 if TYPE_CHECKING:
@@ -98,19 +98,34 @@ def book_in_force(chosen: Settings, today: date) -> RuleBook:
 
     A ledger that cannot be read is said so, and left out.
     """
+    from cds_service.adapters.ledger.database import address
+
+    book = book_of(chosen)
+    address(chosen.database_url)  # one that nobody can mean is refused, not left out
+    try:
+        return tuned(book, decisions_of(chosen), today)
+    except (SettingsError, Unavailable) as problem:
+        click.echo(f"Without the decisions of admins: {problem.what}", err=True)
+        return book
+
+
+def decisions_of(chosen: Settings) -> Sequence[Tuning]:
+    """
+    Return what admins decided, oldest first; nothing where there is no ledger yet.
+
+    Raises SettingsError or Unavailable where there is one that cannot be read.
+    """
     from cds_service.adapters.governance import Governance
     from cds_service.adapters.ledger import Database, read_key
     from cds_service.adapters.ledger.database import address
     from cds_service.adapters.ledger.migrating import check_version
 
-    book, target = book_of(chosen), address(chosen.database_url)
+    target = address(chosen.database_url)
     if target.get_backend_name() == "sqlite" and not Path(str(target.database)).exists():
-        return book
+        return []
+    database = Database(chosen.database_url, make=False)
     try:
-        database = Database(chosen.database_url, make=False)
         check_version(database)
-        governance = Governance(database, read_key(os.environ, chosen.database_url), time.time)
-        return tuned(book, governance.decided(), today)
-    except (SettingsError, Unavailable) as problem:
-        click.echo(f"Without the decisions of admins: {problem.what}", err=True)
-        return book
+        return Governance(database, read_key(os.environ, chosen.database_url), time.time).decided()
+    finally:
+        database.close()  # a process that forks holds no connection

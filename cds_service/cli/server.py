@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import resource
 import socket
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from cds_service.cli.worker import Log, Worker
 from cds_service.web.metrics import Board
 from cds_service.web.settings import Settings, content_folder
 from cds_service.web.tuning import settle
+from cds_service.web.warming import check_orders
 
 log = logging.getLogger("cds_service")
 # Seconds. A worker that stops waits so long for calls in flight, and then so long for the ledger; the master waits
@@ -26,6 +30,9 @@ IN_FLIGHT, LEDGER, MASTER = 10, 5, 17
 KEEP_ALIVE = 30
 # More than a worker can answer at once may be connected to it: who is silent costs no thread.
 CONNECTIONS = 1_000
+# How far loading anew stands back for workers that answer: where they need the whole CPU it gets a tenth of it, and
+# takes some seconds. And how long, in seconds, workers that end wait for those that replace them.
+NICE, HANDOVER = 10, 5.0
 
 
 class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
@@ -90,10 +97,18 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         click.echo(self._said)
 
     def _reload(self, _arbiter: Any) -> None:
-        """Load the content anew before the new workers start; a broken book never replaces a good one."""
+        """Load the content anew before the new workers start, in a thread: only that can be nice for a while."""
+        loading = threading.Thread(target=self._load_anew, name="reload")
+        loading.start()
+        loading.join()
+
+    def _load_anew(self) -> None:
+        """A broken book never replaces a good one."""
+        _stand_back()
         shelf = self._app.extensions["cds"].shelf
         gc.unfreeze()  # else the old book would stay for ever
-        sound = shelf.reload(content_folder(self._settings), self._settings.site)
+        folder, site = content_folder(self._settings), self._settings.site
+        sound = shelf.reload(folder, site, check=lambda book: check_orders(book.terminology))
         settle()
         fields = {"event": "reload", "result": "ok" if sound else shelf.stale.slug, "rule_book": shelf.book.fingerprint}
         if not sound:
@@ -105,6 +120,7 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     def _give_place(self, arbiter: Any, worker: Any) -> None:
         """Give a worker a place on the board that no living one has; it goes on counting from what stands there."""
         taken = {one.place for one in arbiter.WORKERS.values()}
+        worker.born = worker.tmp.last_update()
         worker.place = next((place for place in range(self.board.places) if place not in taken), None)
 
     def _begin(self, _arbiter: Any, worker: Any) -> None:
@@ -127,6 +143,25 @@ class Master(Arbiter):  # type: ignore[misc]
         self._board.stopping = True
         time.sleep(self._drain)
         super().handle_term()
+
+    def manage_workers(self) -> None:
+        """Let old workers go only when those that replace them answer: until then calls would wait at the door."""
+        until = time.monotonic() + HANDOVER
+        while len(self.WORKERS) > self.num_workers and self._some_begin() and time.monotonic() < until:
+            time.sleep(0.01)
+        super().manage_workers()
+
+    def _some_begin(self) -> bool:
+        """Say whether there are workers that have not yet said that they live."""
+        return any(worker.tmp.last_update() == worker.born for worker in self.WORKERS.values())
+
+
+def _stand_back() -> None:
+    """Let others go first from now on, in this thread only; what it forks would inherit that."""
+    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
+        thread = threading.get_native_id()
+        usual = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, usual + NICE))
 
 
 def _connections() -> int:

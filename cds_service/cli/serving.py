@@ -40,13 +40,16 @@ def serve(host: str, port: int, workers: int, threads: int, content: Path | None
     """
     from cds_service.cli.server import Server
     from cds_service.web import create_app, logs
-    from cds_service.web.tuning import settle
+    from cds_service.web.tuning import load, settle
+    from cds_service.web.warming import check_orders
 
+    load()
     chosen = settings(content, site)
     chosen.check_address(host)
     # Calls that wait for FHIR servers never take all threads: the others are answered meanwhile.
     chosen = msgspec.structs.replace(chosen, fhir_calls=min(chosen.fhir_calls, max(1, threads - 1)))
     book = book_of(chosen)
+    check_orders(book.terminology)
     app = create_app(chosen, book=book, ledger=ledger_of(chosen))
     logs.set_up()
     settle()

@@ -55,11 +55,12 @@ who_option = click.option("--who", default=_me, help="Who decides this [default:
 
 
 class Desk(msgspec.Struct, frozen=True):
-    """What the commands work with: the files' book, the decisions, the day."""
+    """What the commands work with: the files' book, the decisions, the day; whether everything needs two persons."""
 
     book: RuleBook
     governance: Any
     today: date
+    approve_everything: bool = False
 
     @property
     def in_force(self) -> RuleBook:
@@ -70,7 +71,8 @@ class Desk(msgspec.Struct, frozen=True):
 def _desk(content: Path | None, site: str | None) -> Desk:
     from cds_service.cli.ledger import opened
 
-    return Desk(book_of(settings(content, site)), _governance(*opened()), datetime.now(UTC).date())
+    chosen = settings(content, site)
+    return Desk(book_of(chosen), _governance(*opened()), datetime.now(UTC).date(), chosen.approvals == "all")
 
 
 def _governance(database: Any, key: Any) -> Governance:
@@ -168,7 +170,8 @@ def _propose(made: Tuning, desk: Desk, *, restores: int = 0) -> Iterator[str]:
     """Write a decision down; say what it means, and whether a second person is asked for."""
     book = desk.in_force
     check_new(made, book, desk.today)
-    asks = needs_approval(made, book, made.since, _evaluations(made, desk))
+    many, everything = _evaluations(made, desk), desk.approve_everything
+    asks = needs_approval(made, book, made.since, many, files=desk.book, everything=everything)
     base = desk.governance.newest(made.rule, made.name)
     change = desk.governance.propose(made, base=base, asks=asks, restores=restores, role=ROLE, origin=ORIGIN)
     yield showing.plain(f"{change.number}  {describe(made, desk.book)}")

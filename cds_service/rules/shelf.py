@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from threading import Lock
@@ -28,10 +28,11 @@ class Shelf:
         self._day: date | None = None
         self._lock = Lock()
 
-    def reload(self, content: Path, site: str = "") -> bool:
-        """Load the content anew; on any error keep the book in force and remember the error."""
+    def reload(self, content: Path, site: str = "", check: Callable[[RuleBook], None] = lambda _book: None) -> bool:
+        """Load the content anew; on any error, also one of ``check``, keep the book in force and remember the error."""
         try:
             new = load_book(content, site)
+            check(new)
             with self._lock:
                 self._lay(new, self._decided, self._day)
             self.stale = None

@@ -8,15 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, has_request_context, request
 from flask_cors import CORS
 
 from cds_service.adapters.auth import Issuers, KeyStore, Replays, ReplaysInMemory, Verifier, read_issuers
 from cds_service.adapters.fhir import Completing, Origins
-from cds_service.adapters.ledger import Ledger
 from cds_service.adapters.quiet_memory import QuietMemory
-from cds_service.adapters.smart import SmartClient
 from cds_service.errors import SettingsError
 from cds_service.facts import Policy
 from cds_service.protocol.profile import Profile
@@ -24,23 +23,15 @@ from cds_service.rules.book import RuleBook, load_book
 from cds_service.rules.quiet import QuietState
 from cds_service.rules.shelf import Shelf
 from cds_service.rules.tuning import Tuning
-from cds_service.web import (
-    admin,
-    catalogue,
-    cds,
-    evidence,
-    feedback,
-    integrate,
-    operations,
-    problems,
-    requests,
-    sandbox,
-    smart,
-)
+from cds_service.web import catalogue, cds, evidence, feedback, integrate, operations, problems, requests
 from cds_service.web.door import Door, Proxy
 from cds_service.web.express import Express
 from cds_service.web.settings import MAX_BODY, Settings, content_folder, packaged
 from cds_service.web.signing import Signer
+
+if TYPE_CHECKING:
+    from cds_service.adapters.ledger import Ledger
+    from cds_service.adapters.smart import SmartClient
 
 
 def random_id() -> str:
@@ -98,12 +89,16 @@ def create_app(
     CORS(app, resources={"/cds-services*": allowed})
     _for_browsers_only(app)
     if settings.sandbox:
+        from cds_service.web import sandbox
+
         sandbox.register(app, app.extensions["cds"], packaged("fixtures"))
     catalogue.register(app, app.extensions["cds"], content_folder(settings), settings.developer, settings.funding)
     integrate.register(app, app.extensions["cds"], lints=settings.lints)
     problems.register(app)
     operations.register(app, app.extensions["cds"], settings.metrics_token_file)
     if settings.admin:
+        from cds_service.web import admin
+
         admin.register(app, app.extensions["cds"], settings)
     app.extensions["cds"].pace.rate = settings.rate
     app.after_request(_protect)
@@ -141,6 +136,8 @@ def _show_evidence(app: Flask, engine: cds.Engine, settings: Settings) -> None:
     )
     evidence.register(app, engine.evidence)
     if client:
+        from cds_service.web import smart
+
         replays = engine.ledger.replays if engine.ledger else ReplaysInMemory()
         smart.register(app, smart.Smart(engine, client, signer, replays, framed=bool(settings.evidence_frames)))
 
@@ -161,6 +158,8 @@ def _check_evidence(settings: Settings) -> None:
 def _smart_client(settings: Settings, engine: cds.Engine) -> SmartClient | None:
     if not settings.smart_client_id or engine.completing is None:
         return None
+    from cds_service.adapters.smart import SmartClient
+
     origins = engine.completing.origins
     return SmartClient(settings.smart_client_id, origins, settings.smart_servers, authorities=settings.ca_file)
 

@@ -15,6 +15,16 @@ _ARENAS = 2
 _KEPT, _LARGEST = 32 * 1024 * 1024, 32 * 1024 * 1024
 
 
+def load() -> None:
+    """
+    Tell the garbage collector that loading begins, which ``settle`` ends: until then it does not look for garbage.
+
+    There is next to none (2,000 of 210,000 objects), and looking for it took 0.25 of the 1.05 s of CPU that loading the
+    service takes.
+    """
+    gc.disable()
+
+
 def settle() -> None:
     """
     Tell the garbage collector that what is loaded now stays.
@@ -23,9 +33,11 @@ def settle() -> None:
     this the collector looks through them again and again while EHRs wait. A call leaves no cyclic garbage (a test holds
     that), so collections can be rare. Before forking it also keeps the workers' memory shared.
     """
-    gc.collect()
+    if gc.isenabled():  # something may have been replaced: a rule book that was loaded anew
+        gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    gc.enable()
     _keep_memory()
 
 

@@ -33,6 +33,11 @@ class Shell:
         assert code == result.exit_code, result.output
         return str(result.output)
 
+    def agreed(self, *words: str | Path) -> None:
+        """Decide something that needs a second person, with her."""
+        number = self(*words).split()[0]
+        self("approve", number, "--why", "agreed in the meeting", who="anna")
+
     def shown(self, *words: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self("show", "--json", *words))
         return found
@@ -47,7 +52,7 @@ def shell(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, book: RuleB
 
 def test_what_is_set_is_shown_with_who_and_why(shell: Shell) -> None:
     assert "Nothing was decided" in shell("show")
-    shell("set", f"{PLACE}=6.5", *WHY)
+    shell.agreed("set", f"{PLACE}=6.5", *WHY)
     told = shell("show")
 
     assert "in force  Kidney failure with high phosphate: phosphate that calls for review is 6.5 mg/dL" in told
@@ -90,6 +95,21 @@ def test_a_second_person_agrees_and_not_the_first(shell: Shell) -> None:
     assert [("in force", "anna")] == [(one["state"], one["ruled_by"]) for one in shell.shown()]
 
 
+def test_a_number_other_than_the_guideline_value_waits_and_its_author_cannot_approve_it(shell: Shell) -> None:
+    told = shell("set", f"{PLACE}=6.5", *WHY)
+    assert "because 6.5 mg/dL is not the guideline value of the rule file, 5.5 mg/dL" in told
+    assert "1  eskd-hyperphosphatemia.phosphate_high" not in shell("approve", "1", "--why", "I like my own", code=2)
+    assert ["waiting"] == [one["state"] for one in shell.shown()]
+
+
+def test_where_everything_needs_two_persons_the_shell_asks_for_them_too(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDS_APPROVALS", "all")
+
+    assert "this site asks for two persons" in shell("set", "eskd-missing-labs.quiet_hours=48", *WHY)
+
+
 def test_a_decision_that_was_refused_is_in_the_history_only(shell: Shell) -> None:
     shell("set", "eskd-hyperphosphatemia.indicator=critical", *WHY)
     shell("approve", "1", "--reject", "--why", "critical is for emergencies", who="anna")
@@ -99,31 +119,30 @@ def test_a_decision_that_was_refused_is_in_the_history_only(shell: Shell) -> Non
 
 
 def test_an_earlier_decision_is_restored_by_its_number_and_the_files_by_name(shell: Shell) -> None:
-    shell("set", f"{PLACE}=6.5", *WHY)
-    shell("set", f"{PLACE}=6.0", *WHY)
-    shell("restore", "1", "--why", "the first was better")
+    shell.agreed("set", f"{PLACE}=6.5", *WHY)
+    shell.agreed("set", f"{PLACE}=6.0", *WHY)
+    shell.agreed("restore", "1", "--why", "the first was better")
     assert [("6.5", 1)] == [(one["value"], one["restores"]) for one in shell.shown()]
 
-    shell("restore", PLACE, "--why", "the guideline will do")
-    assert ["5.5"] == [one["value"] for one in shell.shown()]
+    assert "second person" not in shell("restore", PLACE, "--why", "the guideline will do")
+    assert [("5.5", "in force")] == [(one["value"], one["state"]) for one in shell.shown()]
     assert "There is no decision 99" in shell("restore", "99", "--why", "there is none such", code=2)
 
 
 def filled(shell: Shell) -> None:
     """Decide one thing of each kind."""
     later = (TODAY + timedelta(30)).isoformat()
-    shell("set", f"{PLACE}=6.5", *WHY)
-    shell("set", f"{PLACE}=6.0", *WHY, "--from", later)
-    shell("set", "hypercalcemia-workup.ca_high=11.0", *WHY, "--until", later)
     shell("set", "eskd-missing-labs.quiet_hours=48", *WHY)
-    shell("set", "eskd-missing-labs.rollout=50", *WHY)
     shell("set", "eskd-hyperphosphatemia.reason.not-applicable=Not here", *WHY)
     for assignment, more in (
+        (f"{PLACE}=6.5", ()),
+        (f"{PLACE}=6.0", ("--from", later)),
+        ("hypercalcemia-workup.ca_high=11.0", ("--until", later)),
+        ("eskd-missing-labs.rollout=50", ()),
         ("sts-monitoring.status=pilot", ()),
         (f"eskd-hyperphosphatemia.exception.care={EXCEPTION}", ("--until", later)),
     ):
-        told = shell("set", assignment, *WHY, *more)
-        shell("approve", told.split()[0], "--why", "agreed in the meeting", who="anna")
+        shell.agreed("set", assignment, *WHY, *more)
 
 
 def without_people(text: str) -> Any:
@@ -144,9 +163,10 @@ def test_what_is_exported_can_be_imported_elsewhere_and_is_new_only_once(
     assert "8 of 8 decisions would be new" in other("import", file, "--dry-run")
     assert [] == other.shown()
     assert "8 of 8 decisions were new" in other("import", file)
-    for one in other.shown():
-        if one["state"] == "waiting":
-            other("approve", str(one["number"]), "--why", "agreed in the meeting", who="anna")
+    waiting = [one for one in other.shown() if one["state"] == "waiting"]
+    assert 6 == len(waiting)
+    for one in waiting:
+        other("approve", str(one["number"]), "--why", "agreed in the meeting", who="anna")
 
     assert without_people(file.read_text()) == without_people(other("export"))
     assert "0 of 8 decisions were new" in other("import", file)
@@ -155,12 +175,16 @@ def test_what_is_exported_can_be_imported_elsewhere_and_is_new_only_once(
 
 
 def test_an_import_puts_back_what_was_changed_meanwhile(shell: Shell, tmp_path: Path) -> None:
-    shell("set", f"{PLACE}=6.5", *WHY)
+    shell.agreed("set", f"{PLACE}=6.5", *WHY)
     file = tmp_path / "site.yaml"
     shell("export", "--out", file)
-    shell("set", f"{PLACE}=5.0", *WHY)
+    shell.agreed("set", f"{PLACE}=5.0", *WHY)
+    told = shell("import", file)
 
-    assert "1 of 1 decisions were new" in shell("import", file)
+    assert "1 of 1 decisions were new" in told
+    assert "It waits for a second person, because 6.5 mg/dL is not the guideline value" in told
+    assert [("6.5", "waiting"), ("5.0", "in force")] == [(one["value"], one["state"]) for one in shell.shown()]
+    shell("approve", "3", "--why", "agreed in the meeting", who="anna")
     assert ["6.5"] == [one["value"] for one in shell.shown()]
 
 
@@ -186,7 +210,7 @@ def test_a_file_that_cannot_be_meant_changes_nothing(shell: Shell, tmp_path: Pat
 def test_exported_thresholds_and_statuses_are_a_site_file_that_loads(
     shell: Shell, content: Path, tmp_path: Path
 ) -> None:
-    shell("set", f"{PLACE}=6.5", *WHY)
+    shell.agreed("set", f"{PLACE}=6.5", *WHY)
     (content / "sites").mkdir(exist_ok=True)
     file = content / "sites" / "hospital.yaml"
     shell("export", "--out", file)

@@ -1,4 +1,8 @@
-"""What docs/admin.md and docs/tune.md say is what pages and commands do; a browser test walks the way through."""
+"""
+What docs/admin.md and docs/tune.md say is what pages and commands do.
+
+A browser test walks the way through; that every label is there is held by tests/admin/test_guide.py.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +22,11 @@ from cds_service.web.settings import SETTINGS
 from tests.build import ROOT
 
 ADMIN, TUNE = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("admin.md", "tune.md"))
-TEMPLATES = ROOT / "cds_service" / "web" / "templates" / "admin"
 BROWSER = (ROOT / "tests" / "browser" / "test_admin_change.py").read_text(encoding="utf-8")
 
 
 def test_every_role_has_its_row() -> None:
     assert list(ROLES) == re.findall(r"^\| (viewer|editor|approver|operator|auditor) \|", ADMIN, re.MULTILINE)
-
-
-def test_every_button_and_link_that_is_named_is_there() -> None:
-    """Bold words of a step are what stands on the page; the browser test presses the same."""
-    shown = " ".join(path.read_text(encoding="utf-8") for path in TEMPLATES.rglob("*.html"))
-    for said in (
-        *("See what it would do", "Trail in both books", "Restore what the files say", "Restore this version"),
-        *("Ask for approval", "Approve", "Reject", "Reason", "From", "Until"),
-    ):
-        assert f"**{said}**" in ADMIN, said
-        assert said in shown, said
 
 
 def test_the_example_is_the_one_that_the_browser_walks() -> None:
@@ -49,7 +41,7 @@ def test_the_limits_are_those_in_force() -> None:
     assert f"at most {LONGEST_EXCEPTION} days" in ADMIN
     assert f"at most {LONGEST_REASON} characters" in TUNE
     assert f"at most {MOST_HOURS}" in TUNE
-    assert f"less\nthan {ENOUGH_DAYS} days and {ENOUGH_EVALUATIONS} evaluations" in TUNE
+    assert f"less than {ENOUGH_DAYS} days and {ENOUGH_EVALUATIONS} evaluations" in " ".join(TUNE.split())
 
 
 def test_the_settings_that_are_named_are_settings() -> None:
@@ -62,7 +54,9 @@ def test_every_command_that_is_shown_is_one(line: str) -> None:
     words = re.sub(r'"[^"]*"', "text", line).split()
     command: click.Command = main
     while isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
+        found = command.get_command(click.Context(command), words.pop(0))
+        assert found is not None, line
+        command = found
     known = {name for option in command.params for name in option.opts}
 
     assert {word for word in words if word.startswith("--")} <= known

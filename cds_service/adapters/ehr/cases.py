@@ -22,13 +22,12 @@ from cds_service.adapters.ehr.files import (
 )
 from cds_service.facts.dates import DAY
 from cds_service.protocol.context import PATIENT_VIEW, SHAPES
-from cds_service.replay import service_for
+from cds_service.replay import NEWEST, TODAY, service_for
 from cds_service.rules.book import RuleBook, ServiceRules
 
 USER = "Practitioner/screening"
 # A replayed call needs no identity of its own: nothing is shown, nothing is fed back.
 INSTANCE = "00000000-0000-4000-8000-000000000000"
-NEWEST, TODAY = "newest", "today"
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
