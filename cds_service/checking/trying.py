@@ -27,6 +27,15 @@ def before_and_after(
     return tuned(base, others, day), tuned(base, [*others, _always(tuning)], day)
 
 
+def as_if_always(base: RuleBook, decided: Sequence[Tuning], today: date) -> RuleBook:
+    """
+    Return the book of today, in which numbers that admins decided hold as if they had always been so.
+
+    Examples play on a day of the past: with the book in force they would say what held then, not what holds now.
+    """
+    return tuned(base, [_always(one) for one in in_force(decided, today).values()], today)
+
+
 def _always(tuning: Tuning) -> Tuning:
     if kind_of(tuning.name) != "threshold":
         return tuning

@@ -10,8 +10,9 @@ import msgspec
 from cds_service.drawing.marks import rectangle, text
 from cds_service.drawing.svg import Drawn
 
-WIDTH, LEFT, RIGHT = 520, 74, 60
-_THICK, _GAP, _SPACE = 14, 3, 14
+# On a phone the picture shrinks and its letters do not: bars are as thick, and names have as much room, as they need.
+WIDTH, LEFT, RIGHT = 520, 92, 60
+_THICK, _GAP, _SPACE = 17, 4, 16
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -38,7 +39,7 @@ def draw_pairs(pairs: Sequence[Pair], key: str, title: str) -> Drawn:
 
 def _pair(one: Pair, top: float, most: float) -> Iterator[str]:
     room = WIDTH - LEFT - RIGHT
-    yield text("name", LEFT - 10, top + _THICK + 6, one.name)
+    yield text("name", LEFT - 10, top + _THICK + 7, one.name)
     for which, value, y in (("before", one.before, top), ("after", one.after, top + _THICK + _GAP)):
         width = value / most * room
         yield rectangle(f"{which} {one.name}", LEFT + 0.5, y + 0.5, max(width, 1.0), _THICK - 1)

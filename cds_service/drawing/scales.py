@@ -90,7 +90,7 @@ def _ends(ruler: Ruler) -> Iterator[str]:
     yield text("end", MARGIN, HEIGHT - 6, phrases.number(ruler.low))
     yield text("end right", WIDTH - MARGIN, HEIGHT - 6, phrases.number(ruler.high))
     if ruler.low < ruler.guideline < ruler.high:
-        said = f"guideline {phrases.number(ruler.guideline)}"
+        said = f"rule file {phrases.number(ruler.guideline)}"
         room = len(said) * _LETTER / 2
         low = MARGIN + len(phrases.number(ruler.low)) * _LETTER + 8 + room
         high = WIDTH - MARGIN - len(phrases.number(ruler.high)) * _LETTER - 8 - room

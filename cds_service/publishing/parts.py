@@ -219,7 +219,7 @@ def _more_of_indicator(made: Part, _rule: Rule) -> Part:
 
 def _more_of_quiet(made: Part, rule: Rule) -> Part:
     most = CRITICAL_HOURS if rule.card.indicator == "critical" else MOST_HOURS
-    return msgspec.structs.replace(made, unit="hours", allowed=f"0 to {most} hours")
+    return msgspec.structs.replace(made, unit="hours", allowed=f"0 to {most} hours ({most // 24} days)")
 
 
 def _more_of_rollout(made: Part, _rule: Rule) -> Part:

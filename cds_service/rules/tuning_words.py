@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 from cds_service.rules.book import RuleBook
-from cds_service.rules.model import INDICATORS, Rule
+from cds_service.rules.model import INDICATORS, Rule, Threshold, Value
 from cds_service.rules.tuning_check import rule_of, threshold_of
 from cds_service.rules.tuning_model import Tuning, excepted, key_of, kind_of
 
@@ -83,28 +83,58 @@ _SAYING: dict[str, Callable[[Tuning, Rule, RuleBook], str]] = {
 }
 
 
-def needs_approval(tuning: Tuning, book: RuleBook, day: date, evaluations: int, *, everything: bool = False) -> str:
+def needs_approval(
+    tuning: Tuning, book: RuleBook, day: date, evaluations: int, *, files: RuleBook, everything: bool = False
+) -> str:
     """
     Return why a second person has to agree, or "" where nobody has to (ADMIN.md, "two-person approval").
 
-    ``evaluations`` says how often the rule was asked silently while in pilot. With ``everything`` a site asks for two
-    persons whatever is decided.
+    ``book`` is what is in force, ``files`` what holds without decisions of admins. ``evaluations`` says how often the
+    rule was asked silently while in pilot. With ``everything`` a site asks for two persons whatever is decided.
     """
     rule, kind = rule_of(book, tuning.rule, tuning.place), kind_of(tuning.name)
     why = ""
     if kind == "threshold":
-        on = tuning.value is True and threshold_of(rule, tuning.name).on(day).value is False
-        why = "a switch is turned on" if on else ""
+        why = _of_threshold(tuning, threshold_of(rule_of(files, tuning.rule, tuning.place), tuning.name))
     elif kind == "indicator":
         raised = INDICATORS.index(str(tuning.value)) > INDICATORS.index(rule.card.indicator)
         why = "the card becomes more urgent" if raised else ""
     elif kind == "status":
         why = _of_status(tuning, rule, day, evaluations)
-    elif kind == "rollout" and tuning.value == 0 and rule.rollout:
-        why = "the rule shows no cards any more"
+    elif kind == "rollout":
+        why = _of_rollout(int(tuning.value), rule)
     elif kind == "exception" and tuning.value:
         why = "some are excepted from the rule"
     return why or ("this site asks for two persons" if everything else "")
+
+
+def _of_threshold(tuning: Tuning, threshold: Threshold) -> str:
+    """
+    Say where a number leaves what the files say of it, in either direction, at any time that it is to hold.
+
+    A rule file has one band, ``allowed``, that nothing crosses, and one guideline value inside it. So the band that
+    one person may move in is that value alone (DECISIONS.md); a site file's value was reviewed as that file was.
+    """
+    ahead = [one.since for one in threshold.values if tuning.holds_on(one.since) and one.since > tuning.since]
+    for start in (tuning.since, *ahead):
+        if tuning.value not in (usual(threshold, start), threshold.on(start).value):
+            said = shown(usual(threshold, start)), shown(tuning.value)
+            guideline, new = (f"{one} {threshold.unit}".rstrip() for one in said)
+            return f"{new} is not the guideline value of the rule file, {guideline}"
+    return ""
+
+
+def usual(threshold: Threshold, day: date) -> Value:
+    """Return what the rule file says of a number on a day, whatever a site or an admin decided."""
+    own = [dated for dated in threshold.values if dated.layer == "rule"] or list(threshold.values)
+    begun = [dated for dated in own if dated.since <= day]
+    return (begun[-1] if begun else own[0]).value
+
+
+def _of_rollout(share: int, rule: Rule) -> str:
+    if share == 0 and rule.rollout:
+        return "the rule shows no cards any more"
+    return "fewer encounters see the card" if rule.status == "active" and share < rule.rollout else ""
 
 
 def _of_status(tuning: Tuning, rule: Rule, day: date, evaluations: int) -> str:

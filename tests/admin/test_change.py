@@ -64,6 +64,14 @@ def saved(admin: Admin, form: str = FORM, *, why: str = REASON, **fields: Any) -
     return str(answer.headers["Location"])
 
 
+def agreed(sign_in: SignIn, *addresses: str) -> None:
+    """Let anna, the second person, approve changes."""
+    other = sign_in("anna")
+    for address in addresses:
+        answer = other.post(f"{address}/ruling", outcome="approved", why="agreed in the meeting")
+        assert 303 == answer.status_code, answer.text
+
+
 # --- the way through -------------------------------------------------------------------------------------------------
 
 
@@ -109,29 +117,59 @@ def test_each_patient_has_a_trail_of_both_books_and_reading_it_is_written_down(
     assert 404 == admin.get(f"{address}/patients/9").status_code
 
 
-def test_a_saved_number_is_in_force_at_once_and_written_down(admin_app: Flask, sign_in: SignIn) -> None:
-    address = saved(sign_in("eddie"), value="6.5")
+def test_a_number_that_leaves_the_guideline_value_waits_for_a_second_person(admin_app: Flask, sign_in: SignIn) -> None:
+    admin = sign_in("eddie")
+    said = "because 6.5 mg/dL is not the guideline value of the rule file, 5.5 mg/dL"
+    assert said in admin.get(tried(admin, value="6.5")).text  # before anything is saved
+    address = saved(admin, value="6.5")
     [change] = governance(admin_app).history()
 
     assert "/admin/changes/1" == address
-    assert Decimal("6.5") == in_force(admin_app)
-    assert ("eddie", REASON, TODAY, "") == (change.tuning.who, change.tuning.why, change.tuning.since, change.asks)
+    assert Decimal("5.5") == in_force(admin_app)
+    assert ("eddie", REASON, TODAY) == (change.tuning.who, change.tuning.why, change.tuning.since)
+    assert change.asks in said
     assert change.trial is not None
     assert (9, 0) == (change.trial["losing"], change.trial["gaining"])
     newest = governance(admin_app).audit.page()[0]
-    assert ("change", "eddie") == (newest.action, newest.who)
+    assert ("propose change", "eddie") == (newest.action, newest.who)
     assert "6.5" in newest.new
+
+
+def test_it_is_in_force_at_once_when_the_other_has_agreed_and_not_the_one_who_proposed_it(
+    admin_app: Flask, sign_in: SignIn
+) -> None:
+    erin = sign_in("erin")  # an editor and approver
+    address = saved(erin, value="6.5")
+    assert 403 == erin.post(f"{address}/ruling", outcome="approved", why="I like my own work").status_code
+    assert Decimal("5.5") == in_force(admin_app)
+    agreed(sign_in, address)
+
+    assert Decimal("6.5") == in_force(admin_app)
+    assert "approve change" in [one.action for one in governance(admin_app).audit.page()]
+
+
+def test_the_guideline_value_is_put_back_by_one_person_and_at_once(admin_app: Flask, sign_in: SignIn) -> None:
+    admin = sign_in("eddie")
+    agreed(sign_in, saved(admin, value="6.5"))
+    shown = admin.get(tried(admin, value="5.5", base="1")).text
+    assert "second person, because" not in shown
+    saved(admin, value="5.5", base="1")
+
+    assert Decimal("5.5") == in_force(admin_app)
 
 
 def test_what_was_there_is_restored_by_a_further_change(admin_app: Flask, sign_in: SignIn) -> None:
     admin = sign_in("eddie")
-    saved(admin, value="6.5")
-    saved(admin, value="6", base="1")
+    agreed(sign_in, saved(admin, value="6.5"))
+    agreed(sign_in, saved(admin, value="6", base="1"))
     shown = admin.get(PAGE).text
     assert "Restore this version" in shown
+    assert "second person, because 6.5 mg/dL" in admin.get(f"{PAGE}/restore/phosphate_high?to=1").text
     answer = admin.post(f"{PAGE}/restore/phosphate_high", to="1", base="2", why="six was a mistake")
 
     assert 303 == answer.status_code, answer.text
+    assert Decimal(6) == in_force(admin_app)
+    agreed(sign_in, "/admin/changes/3")
     assert Decimal("6.5") == in_force(admin_app)
     newest = governance(admin_app).history()[0]
     assert (3, 1) == (newest.number, newest.restores)
@@ -140,9 +178,11 @@ def test_what_was_there_is_restored_by_a_further_change(admin_app: Flask, sign_i
 def test_what_the_files_say_is_restored_too(admin_app: Flask, sign_in: SignIn) -> None:
     admin = sign_in("eddie")
     before = admin_app.extensions["cds"].shelf.book.fingerprint
-    saved(admin, value="6.5")
+    agreed(sign_in, saved(admin, value="6.5"))
     assert before != admin_app.extensions["cds"].shelf.book.fingerprint
-    assert "6.5 mg/dL" in admin.get(f"{PAGE}/restore/phosphate_high?to=0").text
+    shown = admin.get(f"{PAGE}/restore/phosphate_high?to=0").text
+    assert "6.5 mg/dL" in shown
+    assert "second person, because" not in shown
     answer = admin.post(f"{PAGE}/restore/phosphate_high", to="0", base="1", why="too many stay silent")
 
     assert 303 == answer.status_code, answer.text
@@ -153,7 +193,7 @@ def test_what_the_files_say_is_restored_too(admin_app: Flask, sign_in: SignIn) -
 def test_a_change_may_begin_on_a_later_day(admin_app: Flask, sign_in: SignIn) -> None:
     later = TODAY + timedelta(10)
     admin = sign_in("eddie")
-    saved(admin, value="6.5", since=later.isoformat())
+    agreed(sign_in, saved(admin, value="6.5", since=later.isoformat()))
 
     assert Decimal("5.5") == in_force(admin_app)
     assert Decimal("6.5") == current(admin_app.extensions["cds"].shelf.book, RULE, "phosphate_high", later)
@@ -228,14 +268,15 @@ def test_of_two_people_the_second_is_shown_what_the_first_did(admin_app: Flask, 
     assert "6.5 mg/dL" in answer.text
     assert "6 mg/dL" in answer.text
     assert 'name="base" value="1"' in answer.text
+    agreed(sign_in, "/admin/changes/1")
     assert Decimal("6.5") == in_force(admin_app)
-    saved(other, value="6", base="1", why="we want six instead")
+    agreed(sign_in, saved(other, value="6", base="1", why="we want six instead"))
     assert Decimal(6) == in_force(admin_app)
 
 
 def test_restoring_meets_the_same_conflict(sign_in: SignIn) -> None:
     admin = sign_in("eddie")
-    saved(admin, value="6.5")
+    agreed(sign_in, saved(admin, value="6.5"))
     answer = admin.post(f"{PAGE}/restore/phosphate_high", to="0", base="0", why="too many stay silent")
 
     assert 409 == answer.status_code
@@ -276,7 +317,7 @@ def test_wording_quiet_time_and_rollout_are_not_tried_on_patients(admin_app: Fla
     shown = admin.get(f"{PAGE}/change/quiet_hours").text
     assert 'name="cohort"' not in shown
     saved(admin, f"{PAGE}/change/quiet_hours", value="48")
-    saved(admin, f"{PAGE}/change/rollout", value="25")
+    agreed(sign_in, saved(admin, f"{PAGE}/change/rollout", value="25"))
     saved(admin, f"{PAGE}/change/reason.not-applicable", value="Not for this patient")
     book = admin_app.extensions["cds"].shelf.book
 
@@ -408,3 +449,21 @@ def test_the_recorded_calls_can_be_the_cohort(sign_in: SignIn) -> None:
 
 def test_days_are_those_of_utc() -> None:
     assert date(2026, 3, 1) == datetime.fromtimestamp(NOW.timestamp(), UTC).date() == TODAY
+
+
+def test_whoever_signs_in_in_another_way_than_the_author_cannot_approve(admin_app: Flask, sign_in: SignIn) -> None:
+    """Both accounts may be those of one person, and nobody can see that."""
+    kept = governance(admin_app)
+    kept.accounts.admit("eva@idp.example", ("editor", "approver"), "192.0.2.3")
+    made = kept.propose(
+        Tuning(RULE, "phosphate_high", Decimal("6.5"), TODAY, "eva@idp.example", REASON),
+        base=0,
+        asks="it is not the guideline value",
+        role="editor",
+        origin="192.0.2.3",
+    )
+    answer = sign_in("anna").post(f"/admin/changes/{made.number}/ruling", outcome="approved", why="agreed with her")
+
+    assert 403 == answer.status_code
+    assert "the two accounts may be those of one person. Sign in as its author does" in answer.text
+    assert Decimal("5.5") == in_force(admin_app)

@@ -36,11 +36,18 @@ def test_what_is_not_surely_one_number_is_refused_at_its_field(book: RuleBook, t
     assert text == typed["value"]
 
 
-def test_a_comma_is_explained(book: RuleBook) -> None:
-    assert (
-        '"5,5" is not a number as people write it, like 6.5.'
-        in read(book, "phosphate_high", value="5,5").errors["value"]
-    )
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("phosphate_high", "5,5", '"5,5" is not a number as people write it, like 6.5.'),
+        ("phosphate_high", "9", "9 lies outside what is allowed: 4.5 to 7 mg/dL."),
+        ("quiet_hours", "9000", "9000 lies outside what is allowed: 0 to 8760 hours (365 days)."),
+        ("rollout", "12.5", '"12.5" is not a whole number, like 24.'),
+    ],
+)
+def test_what_is_wrong_is_said_in_words_of_the_page(book: RuleBook, name: str, text: str, said: str) -> None:
+    """Not in names of the rule file, nor with how it is written in a shell."""
+    assert said == read(book, name, value=text).errors["value"]
 
 
 @pytest.mark.parametrize("text", ["4.4", "7.1", "0", "99999999999999999999"])

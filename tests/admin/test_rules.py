@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from flask import Flask
 
+from cds_service.adapters.ledger import Ledger
 from cds_service.rules.book import RuleBook
+from cds_service.rules.tuning import Tuning
 from tests.admin.conftest import Admin
-from tests.build import ROOT
+from tests.build import NOW, ROOT
 
 RULE, FIXTURES = "eskd-hyperphosphatemia", ROOT / "fixtures"
 SignIn = Callable[[str], Admin]
@@ -89,3 +93,53 @@ def test_figures_count_what_was_recorded(admin_app: Flask, sign_in: SignIn) -> N
     tiles = dict(re.findall(r"<dt>([^<]+)</dt><dd>(\d+)</dd>", shown))
 
     assert {"Asked": "1", "Findings": "1", "Cards shown": "1", "Overridden": "0"}.items() <= tiles.items()
+
+
+def decided(app: Flask, name: str, value: object) -> None:
+    """Let somebody decide something, past the forms, and this process follow."""
+    desk = app.extensions["admin"]
+    tuning = Tuning(RULE, name, value, NOW.date(), "eddie", "for the test of pages")  # type: ignore[arg-type]
+    desk.governance.propose(tuning, base=0, role="editor", origin="test")
+    desk.follow()
+
+
+def test_the_card_the_examples_and_the_picked_calls_have_the_numbers_in_force(
+    admin_app: Flask, sign_in: SignIn
+) -> None:
+    """They play on a day of the past, on which what was decided today did not hold yet."""
+    decided(admin_app, "phosphate_high", Decimal("6.5"))
+    admin = sign_in("vera")
+    shown = admin.get(f"/admin/rules/{RULE}").text
+
+    assert "Latest Phosphate within 90 days above 6.5 mg/dL: 7.1 mg/dL" in shown
+    assert "cannot tell: 2, 1 not as its file says" in shown
+    assert "above 6.5 mg/dL: 7.1 mg/dL" in admin.get("/admin/explain?example=patient-view/dialysis-high-phosphate").text
+
+
+def test_a_rule_that_is_switched_off_says_so_where_it_is_listed_and_on_its_page(
+    admin_app: Flask, ledger: Ledger, sign_in: SignIn
+) -> None:
+    admin = sign_in("vera")
+    pages = (f"/admin/rules/{RULE}", "/admin/rules")
+    assert [0, 0] == [admin.get(page).text.count("switched off") for page in pages]
+    ledger.switch("rule", RULE, True, "otto", "a wrong card was reported")
+
+    assert [1, 1] == [admin.get(page).text.count(">switched off<") for page in pages]
+
+
+@pytest.mark.parametrize("page", ["drift", "near", "activity", "feedback"])
+def test_before_the_first_call_a_page_says_that_there_is_nothing_to_go_by(sign_in: SignIn, page: str) -> None:
+    """All is well cannot be said of what was never asked."""
+    shown = sign_in("vera").get(f"/admin/{page}").text
+
+    assert re.search("No calls? (was recorded|in this time)", shown)
+    assert "went silent or jumped" not in shown
+    assert "left out</span>" not in shown
+
+
+def test_who_opens_a_trial_is_still_among_the_rules(sign_in: SignIn) -> None:
+    admin = sign_in("eddie")
+    sent: dict[str, Any] = {"value": "6.5", "cohort": "population", "since": NOW.date().isoformat()}
+    address = admin.post(f"/admin/rules/{RULE}/change/phosphate_high", **sent).headers["Location"]
+
+    assert 'href="/admin/rules" aria-current="page"' in admin.get(address).text

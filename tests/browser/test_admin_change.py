@@ -21,7 +21,9 @@ from cds_service.rules.book import RuleBook
 from cds_service.web import Settings, create_app
 from tests.browser.conftest import Quiet
 from tests.build import NOW, ROOT
+from tests.ledger.conftest import cluster, new_database
 
+__all__ = ["cluster"]
 pytestmark = pytest.mark.browser
 
 PASSWORD, REASON = "correct horse battery", "the target of our dialysis unit"
@@ -31,11 +33,19 @@ LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Give the address of an empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path_factory.mktemp('admin')}/ledger.db"
+    return new_database(request.getfixturevalue("cluster"))
+
+
 @pytest.fixture(scope="module")
-def admin_address(book: RuleBook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def admin_address(book: RuleBook, database_url: str) -> Iterator[str]:
     """Serve the admin pages with a ledger of their own; erin may do everything but agree to her own changes."""
     key = Key(b"a key for tests, of which nobody need be afraid")
-    ledger = Ledger.open(f"sqlite:///{tmp_path_factory.mktemp('admin')}/ledger.db", key, NOW.timestamp)
+    ledger = Ledger.open(database_url, key, NOW.timestamp)
     ledger.governance = Governance(ledger.database, key, NOW.timestamp, Cost(2, 8, 1))
     ledger.governance.accounts.create("erin", PASSWORD, ("viewer", "editor", "approver", "auditor"))
     ledger.governance.accounts.create("anna", PASSWORD, ("viewer", "approver"))
@@ -93,6 +103,20 @@ def try_six_and_a_half(page: Page, address: str) -> None:
     expect(page.get_by_role("heading", name="9 patients lose a card, 0 gain one")).to_be_visible(timeout=60_000)
 
 
+def approve_as(page: Page, address: str, name: str) -> None:
+    """Let a second person, in a browser of her own, approve the change that a page shows."""
+    browser = page.context.browser
+    assert browser is not None
+    context = browser.new_context()
+    other = context.new_page()
+    open_as(other, address, name)
+    other.goto(page.url)
+    other.get_by_label("Reason").fill("agreed in the meeting")
+    other.get_by_role("button", name="Approve").click()
+    expect(other.get_by_role("heading", level=1)).to_contain_text("in force", ignore_case=True)
+    context.close()
+
+
 @pytest.fixture(params=["with script", "without script"])
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     context = browser.new_context(
@@ -104,23 +128,44 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     context.close()
 
 
-def test_from_signing_in_to_an_undone_change(page: Page, admin_address: str) -> None:
+def approve(browser: Browser, address: str, change: str) -> None:
+    """Let anna, whom erin asked, find the change under Changes, read its back-test, and agree."""
+    context = browser.new_context()
+    other = context.new_page()
+    open_as(other, address, "anna")
+    other.get_by_role("link", name="Changes", exact=True).click()
+    other.get_by_role("link", name=change, exact=True).click()
+    other.get_by_role("link", name="What it would do").click()
+    expect(other.get_by_role("heading", name="9 patients lose a card, 0 gain one")).to_be_visible()
+    other.go_back()
+    other.get_by_label("Reason").fill("agreed with the dialysis unit")
+    other.get_by_role("button", name="Approve").click()
+    expect(other.get_by_role("heading", level=1)).to_contain_text("in force", ignore_case=True)
+    context.close()
+
+
+def test_from_signing_in_to_an_undone_change(page: Page, browser: Browser, admin_address: str) -> None:
     assert RULE in cards(admin_address, 6.0)
     open_as(page, admin_address, "erin")
     try_six_and_a_half(page, admin_address)
-    page.get_by_role("link", name="Trail in both books of population-127").click()
+    page.get_by_role("link", name="Why, before and after for population-127").click()
     expect(page.locator("body")).to_contain_text("above 6.5 mg/dL: 5.9 mg/dL")
     page.get_by_role("link", name="What it would do: phosphate that calls for review").click()
 
     page.get_by_label("Reason").fill(REASON)
-    page.get_by_label(re.compile("I have seen that 1 of the examples change")).check()
-    page.get_by_role("button", name="Save").click()
+    page.get_by_label(re.compile("I have seen that 1 of the examples changes")).check()
+    page.get_by_role("button", name="Ask for approval").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("waiting", ignore_case=True)
+    assert RULE in cards(admin_address, 6.0)
+    approve(browser, admin_address, f"Change {page.url.rpartition('/')[2]}")
+    page.reload()
     expect(page.get_by_role("heading", level=1)).to_contain_text("in force", ignore_case=True)
 
     assert RULE not in cards(admin_address, 6.0)
     assert RULE in cards(admin_address, 6.6)
 
     page.get_by_role("link", name="Restore what the files say").click()
+    expect(page.get_by_text("needs a second person")).to_have_count(0)
     page.get_by_label("Reason").fill("too many stay silent")
     page.get_by_role("button", name="Restore").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("in force", ignore_case=True)
@@ -174,6 +219,7 @@ def looked_at(browser: Browser, request: pytest.FixtureRequest, admin_address: s
     context.close()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # what a page looks like is not the database's
 def test_every_page_on_the_way_reads_well(
     looked_at: Page, admin_address: str, screenshots: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -196,7 +242,7 @@ def test_every_page_on_the_way_reads_well(
         look(f"change-{kind}", f"/admin/rules/{RULE}/change/{kind}")
     try_six_and_a_half(page, admin_address)
     look("result")
-    page.get_by_role("link", name="Trail in both books").first.click()
+    page.get_by_role("link", name="Why, before and after").first.click()
     look("patient")
     look("restore", f"/admin/rules/{RULE}/restore/phosphate_high?to=0")
     look("changes", "/admin/changes")

@@ -172,6 +172,21 @@ def test_the_keyboard_comes_to_the_content_first_and_its_focus_is_seen(browser: 
     context.close()
 
 
+@pytest.mark.parametrize("path", ["/admin/rules", "/admin/rules/eskd-hyperphosphatemia", "/admin/audit"])
+def test_paper_is_white_for_those_who_work_in_the_dark(browser: Browser, admin_address: str, path: str) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="dark")
+    page = entered(context, admin_address)
+    page.goto(f"{admin_address}{path}")
+    page.emulate_media(media="print", color_scheme="dark")
+    grounds = page.evaluate(
+        "() => [...document.querySelectorAll('body, .panel, .bar')].map((one) => getComputedStyle(one).backgroundColor)"
+    )
+
+    assert {"rgb(255, 255, 255)"} == set(grounds)
+    assert [] == page.evaluate(LOOK)
+    context.close()
+
+
 def test_the_audit_comes_out_on_paper_whole_and_without_the_menu(browser: Browser, admin_address: str) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = entered(context, admin_address)

@@ -35,7 +35,7 @@ def test_a_scale_says_in_words_what_it_shows() -> None:
 def test_band_guideline_and_values_stand_beside_their_marks() -> None:
     found = texts(draw_scale(ruler(tried="6.5"), "a"))
 
-    assert {"end": "4.5", "end right": "7", "end middle": "guideline 5.5"}.items() <= found.items()
+    assert {"end": "4.5", "end right": "7", "end middle": "rule file 5.5"}.items() <= found.items()
     assert {"value now": "5.5", "value tried": "6.5"}.items() <= found.items()
 
 

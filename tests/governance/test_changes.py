@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from cds_service.adapters.governance import Change, Conflict, Governance, Refused
 from tests.build import NOW
-from tests.governance.conftest import NAME, RULE, Clock, Make, decision
+from tests.governance.conftest import NAME, PASSWORD, RULE, Clock, Make, decision
 
 TODAY = NOW.date()
 ASKS = "the card becomes more urgent"
@@ -59,6 +59,49 @@ def test_nobody_approves_what_they_proposed(governance: Governance, who: str) ->
         approve(governance, made.number, who)
     assert "own-change" == refused.value.slug
     assert [] == list(governance.decided())
+
+
+@pytest.fixture
+def staffed(governance: Governance) -> Governance:
+    """Give two people a password here, and both the hospital's sign-in besides."""
+    for name in ("erin", "anna"):
+        governance.accounts.create(name, PASSWORD, ["editor", "approver"])
+        governance.accounts.admit(f"{name}@idp.example", ["editor", "approver"], "192.0.2.3")
+    return governance
+
+
+@pytest.mark.parametrize(("author", "approver"), [("erin", "erin@idp.example"), ("erin@idp.example", "ERIN ")])
+def test_one_person_with_two_kinds_of_account_approves_nothing_of_their_own(
+    staffed: Governance, author: str, approver: str
+) -> None:
+    """Nobody knows that both are erin's. So nobody who signs in in another way than the author approves."""
+    made = propose(staffed, who=author, asks=ASKS)
+
+    for other in (approver, f"anna{'' if '@' in author else '@idp.example'}"):
+        with pytest.raises(Refused, match="signs in in another way") as refused:
+            approve(staffed, made.number, other)
+        assert "other-kind" == refused.value.slug
+    assert ("waiting", []) == (staffed.history()[0].state, list(staffed.decided()))
+
+
+@pytest.mark.parametrize("kind", ["", "@idp.example"])
+def test_two_people_with_accounts_of_one_kind_agree(staffed: Governance, kind: str) -> None:
+    made = propose(staffed, who=f"erin{kind}", asks=ASKS)
+
+    assert "in force" == approve(staffed, made.number, f"anna{kind}").state
+
+
+def test_whoever_signs_in_in_another_way_may_still_turn_it_down(staffed: Governance) -> None:
+    made = propose(staffed, who="erin", asks=ASKS)
+
+    assert "rejected" == approve(staffed, made.number, "anna@idp.example", "rejected").state
+
+
+def test_an_account_of_the_hospital_never_becomes_one_with_a_password(staffed: Governance) -> None:
+    """Else one person could have two accounts of one kind."""
+    with pytest.raises(Refused, match="signs in through the hospital"):
+        staffed.accounts.set_password("erin@idp.example", PASSWORD)
+    assert staffed.accounts.authenticate("erin@idp.example", PASSWORD, "192.0.2.3") is None
 
 
 def test_only_its_author_withdraws_a_change(governance: Governance) -> None:
@@ -124,6 +167,18 @@ def test_an_overtaken_change_cannot_be_approved(governance: Governance) -> None:
 
     with pytest.raises(Conflict):
         approve(governance, waiting.number)
+
+
+def test_of_two_that_wait_for_different_days_both_can_be_approved(governance: Governance) -> None:
+    """As an imported file has them: one number now, another from a later day on."""
+    now = propose(governance, asks=ASKS)
+    later = TODAY + timedelta(9)
+    then = propose(governance, value="7.0", base=now.number, asks=ASKS, since=later)
+
+    assert ["waiting", "waiting"] == [one.state for one in governance.history()]
+    approve(governance, now.number)
+    approve(governance, then.number)
+    assert ["planned", "in force"] == [one.state for one in governance.history()]
 
 
 def test_another_process_sees_it_at_its_next_look(make: Make) -> None:

@@ -28,7 +28,8 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     lived = Life(tmp_path_factory.mktemp("life"))
     lived.live(list(population()))
     yield lived
-    lived.ledger.close()
+    for ledger in lived.ledgers:
+        ledger.close()
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ class Raw:
         self.until = datetime.combine(today, datetime.min.time(), UTC).timestamp() + DAY
         self.since = self.until - days * DAY if days else 0.0
         self.days = days
+        self.kept: dict[str, Any] = {}
         self.decisions = [self._decision(row) for row in self._all("SELECT * FROM decisions ORDER BY number")]
         self.recent = [one for one in self.decisions if one["at"] >= self.since]
 

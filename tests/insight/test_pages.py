@@ -23,7 +23,7 @@ from cds_service.web.admin.explain import examples
 from tests.admin.conftest import PEOPLE, Admin
 from tests.build import body, condition, observation, patient
 from tests.insight import recompute
-from tests.insight.life import CHANGED, LAST, Life
+from tests.insight.life import BREAKS, CHANGED, LAST, Life
 from tests.insight.recompute import Raw
 
 Enter = Callable[[str], Admin]
@@ -268,7 +268,9 @@ def test_a_call_is_told_again_with_the_rules_of_its_day_and_of_today(enter: Ente
 
 def test_what_was_recorded_is_what_the_book_of_that_day_says(enter: Enter, life: Life) -> None:
     raw = Raw(life.path, LAST, 0)
-    for one in raw.decisions[:: len(raw.decisions) // 12]:
+    broken = datetime(BREAKS.year, BREAKS.month, BREAKS.day, tzinfo=UTC).timestamp()
+    sound = [one for one in raw.decisions if one["at"] < broken]
+    for one in sound[:: len(sound) // 12]:
         text = text_of(enter("vera").get(f"/admin/activity/{one['id']}").text)
 
         assert "could be made again exactly" in text
@@ -318,7 +320,10 @@ def test_exported_feedback_is_all_that_was_received_and_safe_in_a_spreadsheet(en
     assert expected == len(rows)
     assert any(row["comment"].startswith("'=cmd") for row in rows)
     assert not any(cell.lstrip(" ").startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
-    assert all(re.fullmatch(r"[0-9a-f]{16,}", row["user"]) for row in rows)
+    # One answer is to a card that is not on record: nobody knows who got it.
+    users = [row["user"] for row in rows if row["user"]]
+    assert len(rows) - 1 == len(users)
+    assert all(re.fullmatch(r"[0-9a-f]{16,}", one) for one in users)
     assert "Practitioner/p-" not in json.dumps(rows)
 
 

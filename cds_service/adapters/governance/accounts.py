@@ -98,8 +98,15 @@ class Accounts:
         return Account(chosen, tuple(roles), made=now, changed=now)
 
     def set_password(self, name: str, password: str, who: str = "shell", origin: str = "shell") -> None:
-        """Give an account another password; whoever is signed in with it is signed out."""
+        """
+        Give an account another password; whoever is signed in with it is signed out.
+
+        Raises Refused for an account of the hospital: its kind tells people apart (changes.py), and stays.
+        """
         passwords.check(_plain(name), password)
+        row = self._row(_plain(name))
+        if row and row["secret"] == OUTSIDE:
+            raise Refused("This account signs in through the hospital: it has no password here.", where="name")
         kept = passwords.sealed(password, self._cost)
         self._change(name, {"secret": kept}, "change password", who, origin)
 

@@ -11,9 +11,10 @@ import msgspec
 from sqlalchemy import Connection, Row, func, insert, select
 
 from cds_service.adapters.governance import checking
+from cds_service.adapters.governance.accounts import OUTSIDE
 from cds_service.adapters.governance.audit import Audit
 from cds_service.adapters.governance.errors import Conflict, Refused, clean
-from cds_service.adapters.governance.tables import LARGEST, changes, decided, rulings
+from cds_service.adapters.governance.tables import LARGEST, accounts, changes, decided, rulings
 from cds_service.adapters.ledger.database import Database
 from cds_service.rules.tuning_model import Tuning
 
@@ -148,16 +149,18 @@ class Changes:
         """
         Approve, reject or withdraw what waits.
 
-        Raises Refused where it does not wait, for an approver who proposed it, for one who withdraws what another
-        proposed; Conflict where something newer has taken its place.
+        Raises Refused where it does not wait, for an approver who proposed it or signs in in another way than the
+        person who did, for one who withdraws what another proposed; Conflict where something newer has taken its place.
         """
         who, why = clean(who), clean(why)
         _check_reason(who, why)
         with self._database.writing() as connection:
             one = _check_ruling(_read(connection), number, outcome, who)
-            same = [other for other in _read(connection, one.tuning.rule, one.tuning.name) if other.counts]
-            if outcome == "approved" and same[-1].number != number:
-                raise Conflict(same[-1])
+            if outcome == "approved":
+                _check_kinds(connection, one, who)
+            newer = _overtaking(one, _read(connection, one.tuning.rule, one.tuning.name))
+            if outcome == "approved" and newer:
+                raise Conflict(newer[-1])
             row = {"at": self._clock(), "change": number, "who": who, "outcome": outcome, "why": why}
             connection.execute(insert(rulings), row)
             deed, subject = checking.RULED[outcome], checking.subject(one.tuning.place, number)
@@ -200,6 +203,25 @@ def _check_ruling(every: Iterable[Change], number: int, outcome: str, who: str) 
     if outcome == "withdrawn" and not own:
         raise Refused("Only the person who proposed it can withdraw it.", where=f"change {one.number}")
     return one
+
+
+def _check_kinds(connection: Connection, one: Change, who: str) -> None:
+    """
+    Refuse an approver who signs in in another way than the author: both accounts may be those of one person.
+
+    Names tell people apart only among accounts of one kind: those with a password here, or those of the hospital. A
+    name without an account is one that a shell gave.
+    """
+    names = [person(name) for name in (one.tuning.who, who)]
+    asked = select(accounts.c.name, accounts.c.secret).where(accounts.c.name.in_(names))
+    kinds = {row.name: row.secret == OUTSIDE for row in connection.execute(asked)}
+    if len({kinds[name] for name in names if name in kinds}) > 1:
+        raise Refused(
+            "It was proposed by somebody who signs in in another way: the two accounts may be those of one person.",
+            where=f"change {one.number}",
+            slug="other-kind",
+            remedy="Sign in as its author does, by password or through the hospital, or ask somebody who can.",
+        )
 
 
 def _told(plain: dict[str, Any]) -> str:
@@ -246,8 +268,14 @@ def _state(one: Change, every: Iterable[Change], today: date) -> str:
     place = (one.tuning.rule, one.tuning.name)
     same = [other for other in every if other.counts and (other.tuning.rule, other.tuning.name) == place]
     if not one.is_decided:
-        return "waiting" if one.number == same[-1].number else "superseded"
+        return "superseded" if _overtaking(one, same) else "waiting"
     return _state_of_decided(one, [other for other in same if other.is_decided], today)
+
+
+def _overtaking(one: Change, same: Iterable[Change]) -> list[Change]:
+    """Return what was said later of the same thing, from the same day on or before: nothing of this one is left."""
+    later = (other for other in same if other.counts and other.number > one.number)
+    return [other for other in later if other.tuning.since <= one.tuning.since]
 
 
 def _state_of_decided(one: Change, same: Sequence[Change], today: date) -> str:

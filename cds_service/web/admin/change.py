@@ -25,10 +25,10 @@ from cds_service.web.admin.trying import NONE, POPULATION, UNTRIED, Asked
 
 NOTHING = "That is in force already: nothing would change."
 KINDS_OF_EXCEPTION = {
-    "diagnosis": "patients who have one of these diagnoses (names of hooks/concepts)",
+    "diagnosis": "patients who have one of these diagnoses (the names are listed below)",
     "user": f"kinds of user ({', '.join(USERS)})",
-    "client": "EHRs, by their issuer",
-    "patients": "patients, by their pseudonym in this ledger",
+    "client": "EHRs, by the name with which they sign their calls (issuer)",
+    "patients": "patients, by their pseudonym",
     "none": "nobody any more: end this exception now",
 }
 
@@ -144,7 +144,8 @@ def save(here: AdminDesk, tuning: Tuning, base: int, restores: int, trial: dict[
 def approval(here: AdminDesk, tuning: Tuning) -> str:
     """Return why a second person has to agree; "" where nobody has to."""
     silently = figures(here).of_rule(tuning.rule, 0).pilot_evaluated
-    return needs_approval(tuning, here.book, here.today, silently, everything=here.approve_everything)
+    everything = here.approve_everything
+    return needs_approval(tuning, here.book, here.today, silently, files=here.base, everything=everything)
 
 
 class Clash(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 import msgspec
 
 from cds_service.errors import ContentError
+from cds_service.publishing.parts import part
 from cds_service.rules.book import RuleBook
 from cds_service.rules.tuning import EXCEPTED, Chosen, Tuning, check, exception_text, kind_of, read_value
 from cds_service.rules.tuning_check import SHORTEST_WHY
@@ -53,8 +54,14 @@ def read_change(form: Mapping[str, str], rule_id: str, name: str, base: RuleBook
             check(made, base)
             typed.tuning = made
         except ContentError as problem:
-            typed.wrong("value", problem)
+            typed.wrong("value", _outside(made, base) if problem.slug == "out-of-range" else problem)
     return typed
+
+
+def _outside(made: Tuning, base: RuleBook) -> str:
+    """Say that a number cannot be chosen, and which could be; the error speaks of names of the rule file."""
+    wanted = part(made.rule, made.name, base, base, made.since)
+    return f"{made.value} lies outside what is allowed: {wanted.allowed}."
 
 
 def read_reason(form: Mapping[str, str]) -> Typed:
@@ -94,7 +101,7 @@ def _value(typed: Typed, rule_id: str, name: str, base: RuleBook) -> Chosen | No
     try:
         return read_value(base.rules[rule_id], name, typed["value"])
     except ContentError as problem:
-        typed.wrong("value", problem)
+        typed.wrong("value", problem.what)  # what is left out says how to write it in a shell
         return None
 
 

@@ -68,7 +68,7 @@ def _shown(here: AdminDesk, number: int, problem: str = "", status: int = 200) -
     return shown, status
 
 
-_REFUSALS = {"own-change": 403, "conflict": 409}
+_REFUSALS = {"own-change": 403, "other-kind": 403, "conflict": 409}
 OUTCOMES = {"approved": "approver", "rejected": "approver", "withdrawn": "editor"}
 
 

@@ -97,7 +97,7 @@ def asked() -> ResponseReturnValue:
     if chosen is None:
         return _page(desk())
     raw = _read(packaged("fixtures") / "requests" / chosen.hook / f"{chosen.name}.json")
-    return _page(desk(), answered(desk(), raw, stories_day()), chosen)
+    return _page(desk(), answered(desk(), raw, stories_day(), desk().lasting), chosen)
 
 
 @blueprint.post("/explain", endpoint="explain_pasted")
@@ -135,13 +135,14 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def answered(here: AdminDesk, raw: bytes, day: date) -> Answer:
+def answered(here: AdminDesk, raw: bytes, day: date, lasting: RuleBook | None = None) -> Answer:
     """
     Answer a call as of noon of a day, or as of now on the day of today.
 
-    Nothing is fetched, kept quiet or remembered: it shows what the rules say of what stands in the call.
+    Nothing is fetched, kept quiet or remembered: it shows what the rules say of what stands in the call. The numbers
+    are those of that day, or those of ``lasting``.
     """
-    book, hook = here.book, _hook(raw)
+    book, hook = lasting or here.book, _hook(raw)
     now = here.engine.clock() if day == here.today else float(as_day(day) * DAY + _NOON)
     try:
         service = service_for(book, hook)

@@ -25,6 +25,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.exceptions import Forbidden
 
 from cds_service.adapters.governance import Governance, Session
+from cds_service.checking import as_if_always
 from cds_service.errors import UnknownRule
 from cds_service.publishing.intended import INTENDED_USE
 from cds_service.rules.book import RuleBook
@@ -106,6 +107,13 @@ class AdminDesk(msgspec.Struct, frozen=True):
     def book(self) -> RuleBook:
         """The rule book in force: the files, and what admins decided."""
         return self.engine.shelf.book
+
+    @property
+    def lasting(self) -> RuleBook:
+        """The rule book in force, for records of any day: examples play in the past, and are told as of now."""
+        return self.book.once(
+            ("lasting", self.today), lambda: as_if_always(self.base, self.governance.decided(), self.today)
+        )
 
     @property
     def today(self) -> date:

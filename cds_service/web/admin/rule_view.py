@@ -56,13 +56,18 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class Version(msgspec.Struct, frozen=True):
-    """A decision in the history of a rule: what it replaced, and what it said; ``before`` is the change it followed."""
+    """
+    A decision in the history of a rule: what it replaced, and what it said.
+
+    ``before`` is the change it followed; ``usual`` says that the files say the same.
+    """
 
     change: Change
     label: str
     lines: tuple[Line, ...]
     day: str
     before: int = 0
+    usual: bool = False
 
 
 def row(one: Part, books: Books, waiting: Sequence[Change]) -> Row:
@@ -119,7 +124,8 @@ def versions(history: Sequence[Change], books: Books) -> list[Version]:
         place = (change.tuning.rule, change.tuning.name)
         number, old = before.get(place) or (0, file_words(change, books.base))
         new, label = words_of(change, books.base), label_of(change, books)
-        found.append(Version(change, label, difference(label, old, new), day_of(change.at), number))
+        usual = new == file_words(change, books.base)
+        found.append(Version(change, label, difference(label, old, new), day_of(change.at), number, usual))
         if change.ruling not in ("rejected", "withdrawn"):
             before[place] = change.number, new
     return found[::-1]

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from cds_service.adapters.governance import Change
 from cds_service.drawing.svg import Drawn
 from cds_service.insight import Figures, RuleFigures, spark
+from cds_service.insight.handing import moment
 from cds_service.publishing.catalogue import CHAPTERS, entry
 from cds_service.publishing.parts import parts
 from cds_service.rules.model import Rule
@@ -17,6 +18,7 @@ from cds_service.rules.vignettes import Vignette
 from cds_service.web.admin import rule_view
 from cds_service.web.admin.figures import figures
 from cds_service.web.admin.frame import AdminDesk, allowed, blueprint, desk, page
+from cds_service.web.admin.pilot import pilot
 from cds_service.web.admin.preview import Preview, preview
 from cds_service.web.admin.rule_view import Books, Tried
 from cds_service.web.sandbox.marking import Clean, folded
@@ -63,7 +65,12 @@ def listed() -> ResponseReturnValue:
     chapters = [(title, [row for row in rows if row.rule.chapter == name]) for name, title in CHAPTERS.items()]
     others = [row for row in rows if row.rule.chapter not in CHAPTERS]
     shown = [(title, some) for title, some in [*chapters, ("Others", others)] if some]
-    return page("admin/rules/list.html", chapters=shown, day=here.today, tuned=here.book.fingerprint)
+    return page("admin/rules/list.html", chapters=shown, day=here.today, off=_switched_off(here))
+
+
+def _switched_off(here: AdminDesk) -> frozenset[str]:
+    """Return the rules that an operator has switched off by themselves; services are told at the head of each page."""
+    return frozenset(here.engine.ledger.switches().rules) if here.engine.ledger else frozenset()
 
 
 def _all(here: AdminDesk) -> list[Rule]:
@@ -85,7 +92,8 @@ def shown(rule_id: str) -> ResponseReturnValue:
     rule = here.rule(rule_id)
     history = here.governance.history(rule=rule_id)
     rows = [rule_view.row(one, books(here), waiting(history)) for one in parts(rule, here.base, here.book, here.today)]
-    counted = figures(here).of_rule(rule_id)
+    every = figures(here)
+    counted = every.of_rule(rule_id)
     examples = here.vignettes().get(rule_id, ())
     return page(
         "admin/rules/rule.html",
@@ -94,6 +102,9 @@ def shown(rule_id: str) -> ResponseReturnValue:
         groups=rule_view.grouped(rows),
         changed=any(row.part.changed and not row.part.borrowed for row in rows),
         figures=counted,
+        pilot=pilot(rule, here, every),
+        moment=moment,
+        off=rule_id in _switched_off(here),
         spark=spark(counted.per_day, here.today, rule_id),
         examples=rule_view.by_heading(_tried(rule, here, examples)),
         card=_card(rule, here, examples),
@@ -105,9 +116,11 @@ def shown(rule_id: str) -> ResponseReturnValue:
 
 def _tried(rule: Rule, here: AdminDesk, examples: Sequence[Vignette]) -> list[Tried]:
     """Return the examples with what the rule says to them, tried once for each book."""
-    return here.book.once(("tried", rule.id), lambda: rule_view.tried(rule, here.book, examples))
+    book = here.lasting
+    return book.once(("tried", rule.id), lambda: rule_view.tried(rule, book, examples))
 
 
 def _card(rule: Rule, here: AdminDesk, examples: Sequence[Vignette]) -> Shown | None:
-    found = here.book.once(("preview", rule.id), lambda: preview(rule, here.book, examples))
+    book = here.lasting
+    found = book.once(("preview", rule.id), lambda: preview(book.rules[rule.id], book, examples))
     return Shown(found, *folded(found.card.detail)) if found else None

@@ -93,7 +93,8 @@ def _rules(here: AdminDesk) -> Iterator[tuple[str, str]]:
     yield "Site file", here.base.site or "none"
     yield "Rules", ", ".join(f"{statuses.count(one)} {one}" for one in ("active", "pilot", "draft", "retired"))
     yield "Services", str(len(here.book.services))
-    yield "Decisions of admins", f"{len(here.governance.decided())}, of which these rules refuse {_refused(here)}"
+    decided = len(here.governance.decided())
+    yield "Decisions of admins", f"{decided}, of which these rules refuse {_refused(here)}" if decided else "none"
     if switched is not None:
         off = len(switched.rules) + len(switched.services)
         yield "Switched off", "everything" if switched.everything else str(off) if off else "nothing"

@@ -96,6 +96,7 @@ def _result(here: AdminDesk, found: Trial, asked: Asked, typed: Typed, status: i
         figures=_figures(told.backtest) if told.backtest else [],
         findings=_findings(told.backtest) if told.backtest else [],
         listed=LISTED,
+        rules=here.base.rules,
         asks=approval(here, tuning),
         **about,
     )
@@ -169,7 +170,7 @@ def save_trial(number: str) -> ResponseReturnValue:
     if fresh.refused:
         typed.wrong("save", f"It cannot be saved. {fresh.refused}")
     elif fresh.turned and typed["seen"] != str(len(fresh.turned)):
-        typed.wrong("seen", f"Say that you have seen that {len(fresh.turned)} of the examples change.")
+        typed.wrong("seen", "Say that you have seen which examples change.")
     if typed.errors:
         return _result(here, found, asked, typed, 422)
     try:
