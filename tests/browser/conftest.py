@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from cds_service.adapters.ledger import Key, Ledger
@@ -61,6 +61,18 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def shoot(page: Page, path: Path, *, whole: bool = True) -> None:
+    """Take a screenshot; on a busy machine Chromium at times cannot at once ("Unable to capture screenshot")."""
+    for tries_left in (2, 1, 0):
+        try:
+            page.screenshot(path=path, full_page=whole)
+            break
+        except Error as failure:
+            if not tries_left or "Unable to capture" not in failure.message:
+                raise
+            page.wait_for_timeout(500)
 
 
 SIZES = {"wide": (1280, 900), "narrow": (390, 844)}

@@ -19,7 +19,7 @@ from cds_service.adapters.governance import Cost, Governance
 from cds_service.adapters.ledger import Key, Ledger
 from cds_service.rules.book import RuleBook
 from cds_service.web import Settings, create_app
-from tests.browser.conftest import Quiet
+from tests.browser.conftest import Quiet, shoot
 from tests.build import NOW, ROOT
 from tests.ledger.conftest import cluster, new_database
 
@@ -231,7 +231,7 @@ def test_every_page_on_the_way_reads_well(
     def look(what: str, address: str = "") -> None:
         if address:
             page.goto(f"{admin_address}{address}")
-        page.screenshot(path=screenshots / f"admin-{what}-{name}.png", full_page=True)
+        shoot(page, screenshots / f"admin-{what}-{name}.png")
 
         assert [] == page.evaluate(LOOK), what
         assert [] == [one["id"] for one in Axe().run(page).response["violations"]], what

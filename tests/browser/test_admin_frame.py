@@ -16,7 +16,7 @@ from cds_service.adapters.governance import Cost, Governance
 from cds_service.adapters.ledger import Key, Ledger
 from cds_service.rules.book import RuleBook
 from cds_service.web import Settings, create_app
-from tests.browser.conftest import Quiet
+from tests.browser.conftest import Quiet, shoot
 from tests.build import NOW
 
 pytestmark = pytest.mark.browser
@@ -111,19 +111,19 @@ def test_every_page_of_the_frame_reads_well(
     page = context.new_page()
     page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     page.goto(f"{admin_address}/admin/login")
-    page.screenshot(path=screenshots / f"admin-login-{look}.png", full_page=True)
+    shoot(page, screenshots / f"admin-login-{look}.png")
     found = {"login": complaints(page)}
     page.get_by_label("Name").fill("erin")
     page.get_by_label("Password").fill("not this one")
     page.get_by_role("button", name="Sign in").click()
-    page.screenshot(path=screenshots / f"admin-login-refused-{look}.png", full_page=True)
+    shoot(page, screenshots / f"admin-login-refused-{look}.png")
     found["refused"] = complaints(page)
     page.close()
     page = entered(context, admin_address)
     page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     for name, path in PAGES.items():
         page.goto(f"{admin_address}{path}")
-        page.screenshot(path=screenshots / f"admin-{name}-{look}.png", full_page=True)
+        shoot(page, screenshots / f"admin-{name}-{look}.png")
         found[name] = complaints(page)
 
     assert {name: [] for name in found} == found

@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from werkzeug.serving import make_server
 
-from tests.browser.conftest import Quiet
+from tests.browser.conftest import Quiet, shoot
 from tests.fixtures import calls
 
 # A browser that goes away before the icon has come leaves its file open for a moment (werkzeug).
@@ -78,7 +78,7 @@ def test_a_page_reads_well(
     page: Page, complaints: list[str], evidence: str, screenshots: Path, request: pytest.FixtureRequest, slug: str
 ) -> None:
     page.goto(link(evidence, slug))
-    page.screenshot(path=screenshots / f"evidence-{request.node.callspec.id}.png", full_page=True)
+    shoot(page, screenshots / f"evidence-{request.node.callspec.id}.png")
 
     assert [] == page.evaluate(LOOK)
     assert [] == complaints
@@ -157,7 +157,7 @@ def test_paper_holds_the_picture_on_its_first_page(
     sheet = context.new_page()
     sheet.goto(link(evidence, slug))
     sheet.emulate_media(media="print")
-    sheet.screenshot(path=screenshots / f"evidence-{slug}-{paper}.png", full_page=True)
+    shoot(sheet, screenshots / f"evidence-{slug}-{paper}.png")
     box: Any = sheet.locator("figure > svg.wide").bounding_box()
 
     assert box["x"] >= 0

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from werkzeug.serving import make_server
 
-from tests.browser.conftest import Quiet
+from tests.browser.conftest import Quiet, shoot
 from tests.insight.conftest import site_of
 from tests.insight.life import Life, population
 
@@ -73,7 +73,7 @@ def test_a_page_about_figures_reads_well(
     page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     page.on("response", lambda one: complaints.append(f"{one.status}: {one.url}") if one.status >= 400 else None)
     page.goto(admin_address + PAGES[name].format(decision=life.decision))
-    page.screenshot(path=screenshots / f"insight-{request.node.callspec.id}.png", full_page=True)
+    shoot(page, screenshots / f"insight-{request.node.callspec.id}.png")
 
     assert [] == Axe().run(page).response["violations"]
     assert [] == page.evaluate(LOOK)

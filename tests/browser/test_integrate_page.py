@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from tests.browser.conftest import shoot
 from tests.build import ROOT
 
 pytestmark = pytest.mark.browser
@@ -38,7 +39,7 @@ def test_the_page_reads_well(
     page: Page, complaints: list[str], address: str, screenshots: Path, request: pytest.FixtureRequest, ehr: str
 ) -> None:
     page.goto(f"{address}/integrate/?for={ehr}")
-    page.screenshot(path=screenshots / f"integrate-{request.node.callspec.id}.png", full_page=True)
+    shoot(page, screenshots / f"integrate-{request.node.callspec.id}.png")
 
     assert [] == page.evaluate(LOOK)
     assert [] == complaints
@@ -51,7 +52,7 @@ def test_a_report_reads_well(
     page.goto(f"{address}/integrate/")
     page.get_by_label("JSON, up to 512 kB").fill(faulty())
     page.get_by_role("button", name="Look at it").click()
-    page.screenshot(path=screenshots / f"integrate-report-{request.node.callspec.id}.png", full_page=True)
+    shoot(page, screenshots / f"integrate-report-{request.node.callspec.id}.png")
 
     assert page.get_by_role("heading", name="What was found").is_visible()
     assert page.get_by_text('The member "userId" is missing.').is_visible()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.browser.conftest import shoot
+
 pytestmark = pytest.mark.browser
 
 SAMPLE = "eskd-skin-lesion-calciphylaxis"
@@ -25,7 +27,7 @@ def test_a_page_reads_well(
     name: str,
 ) -> None:
     page.goto(f"{address}{PAGES[name]}")
-    page.screenshot(path=screenshots / f"rules-{request.node.callspec.id}.png", full_page=True)
+    shoot(page, screenshots / f"rules-{request.node.callspec.id}.png")
 
     assert [] == page.evaluate(LOOK)
     assert [] == complaints

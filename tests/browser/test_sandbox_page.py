@@ -10,6 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.browser.conftest import shoot
+
 pytestmark = pytest.mark.browser
 
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
@@ -129,7 +131,7 @@ def test_a_page_reads_well(
     page: Page, complaints: list[str], address: str, screenshots: Path, request: pytest.FixtureRequest, step: Step
 ) -> None:
     step(page, address)
-    page.screenshot(path=screenshots / f"sandbox-{request.node.callspec.id}.png", full_page=True)
+    shoot(page, screenshots / f"sandbox-{request.node.callspec.id}.png")
 
     assert [] == page.evaluate(LOOK)
     assert [] == violations(page)
@@ -144,7 +146,7 @@ def test_the_picture_of_the_readme(browser: Browser, address: str, screenshots: 
     page = context.new_page()
     critical(page, address)  # the first call of a process takes longest
     opened(page, address)
-    page.screenshot(path=screenshots / "first-card.png")
+    shoot(page, screenshots / "first-card.png", whole=False)
 
     assert page.locator("article.warning").is_visible()
     context.close()
