@@ -21,7 +21,8 @@ from cds_service.rules.quiet import DAY, HOUR, REPEAT_HOURS, Seen, Viewer
 
 # The longest quiet time that a rule may ask for is a year; what is older keeps nothing quiet.
 OVERRIDES_DAYS = 400
-# Findings shown, and findings overridden, at 0.4 kB each (measured). What is forgotten is shown again.
+# Overrides, and cards whose rows are not read back yet, at 0.4 kB for a finding (measured); of findings shown half as
+# many. What is forgotten is shown again.
 MOST = 20_000
 # Rows taken over at once: as few as that take little memory.
 _AT_ONCE = 2_000
