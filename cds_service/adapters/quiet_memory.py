@@ -68,7 +68,7 @@ class QuietMemory:
     def __init__(self, key: bytes, most: int = MOST) -> None:
         # Longer keys than BLAKE2b takes are hashed first.
         self._keyed, self._lock = blake2b(digest_size=16, key=key if len(key) <= 64 else sha512(key).digest()), Lock()
-        # Showings matter to the other hooks of an encounter, soon after: so many suffice, however many overrides are kept.
+        # Showings matter to the other hooks of an encounter, soon after: MOST suffice, however many overrides are kept.
         self._shown, self._overrides, self._cards = _Newest(min(most, MOST)), _Newest(most), _Newest(most)
 
     def pseudonym(self, *parts: str) -> str:
