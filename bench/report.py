@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from bench.hosts import ALL, FLOOR
 from bench.operating import SLOW, Operated, slow
-from bench.scaling import Scaled
+from bench.scaling import CONNECTIONS, Scaled
 from bench.sections import Section
 from bench.speed import Speed
 
@@ -156,7 +156,8 @@ def _times(found: Load) -> str:
 
 def _scaling(scaled: Sequence[Scaled]) -> str:
     head = (
-        "### One worker and two (100 Observations, 16 connections)\n\n| | workers | processors | calls/s, p50, p99 ms |"
+        f"### One worker and two (100 Observations, {CONNECTIONS} connections)\n\n| | workers | processors"
+        " | calls/s, p50, p99 ms |"
         " CPU ms per call, generator's | times one worker |\n|---|---|---|---|---|---|"
     )
     one = {row.host: row.speed.rate for row in scaled if row.workers == 1}

@@ -12,7 +12,8 @@ from bench.hosts import ALL, HERE, STORED, THERE, Host, end, ours, pinned, store
 from bench.payloads import payload
 from bench.speed import Speed, speed
 
-OBSERVATIONS, CONNECTIONS = 100, 16
+# As many as keep two workers busy: with more, threads of one process wait for each other (16: a fifth more CPU a call).
+OBSERVATIONS, CONNECTIONS = 100, 4
 
 
 class Scaled(msgspec.Struct):
