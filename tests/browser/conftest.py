@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -96,3 +97,9 @@ def complaints(page: Page) -> list[str]:
     page.on("requestfailed", lambda request: found.append(f"not loaded: {request.url}"))
     page.on("response", lambda answer: found.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
     return found
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe finds, one line for each kind of violation."""
+    found = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['help']} at {[node['target'] for node in one['nodes']][:3]}" for one in found]

@@ -25,7 +25,6 @@ pytestmark = [
 ]
 
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
-SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
 FEW = ("messy-record", "hypercalcemia-severe-14")
 CASES = ("dialysis-high-phosphate", "messy-record", "si-units-europe", "hypercalcemia-severe-14", "dialysis-no-labs")
 # Inner size of the page in CSS pixels, less margins of 13 mm.
@@ -51,25 +50,6 @@ def link(address: str, slug: str) -> str:
     asked = urllib.request.Request(f"{address}{calls.SERVICE}", raw, {"Content-Type": "application/json"})
     with urllib.request.urlopen(asked) as answer:
         found: str = json.load(answer)["cards"][0]["links"][0]["url"]
-    return found
-
-
-@pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    size, scheme = request.param
-    width, height = SIZES[size]
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    yield context.new_page()
-    context.close()
-
-
-@pytest.fixture
-def complaints(page: Page) -> list[str]:
-    """Collect what the browser complains of: errors, refused requests, violations of the content security policy."""
-    found: list[str] = []
-    page.on("console", lambda message: found.append(f"{message.type}: {message.text}"))
-    page.on("requestfailed", lambda request: found.append(f"not loaded: {request.url}"))
-    page.on("response", lambda answer: found.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
     return found
 
 

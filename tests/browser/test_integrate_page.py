@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import shoot
+from tests.browser.conftest import shoot, violations
 from tests.build import ROOT
 
 pytestmark = pytest.mark.browser
@@ -27,11 +26,6 @@ def faulty() -> str:
     for name in ("unit", "code", "system"):
         value.pop(name, None)
     return json.dumps(call)
-
-
-def violations(page: Page) -> list[str]:
-    """Return what axe finds."""
-    return [one["id"] for one in Axe().run(page).response["violations"]]
 
 
 @pytest.mark.parametrize("ehr", ["standard", "oracle-health"])

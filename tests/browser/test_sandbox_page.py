@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import shoot
+from tests.browser.conftest import shoot, violations
 
 pytestmark = pytest.mark.browser
 
@@ -107,23 +106,6 @@ def still(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 900})
     yield context.new_page()
     context.close()
-
-
-@pytest.fixture
-def complaints(page: Page) -> list[str]:
-    """Collect what the browser complains of: errors, refused requests, violations of the content security policy."""
-    found: list[str] = []
-    page.on("console", lambda message: found.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: found.append(str(error)))
-    page.on("requestfailed", lambda request: found.append(f"not loaded: {request.url}"))
-    page.on("response", lambda answer: found.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
-    return found
-
-
-def violations(page: Page) -> list[str]:
-    """Return what axe finds, one line for each kind of violation."""
-    found = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {one['help']} at {[node['target'] for node in one['nodes']][:3]}" for one in found]
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
