@@ -162,11 +162,13 @@ def test_with_such_an_order_the_service_does_not_start(content: Path, tmp_path: 
     assert "order-not-fhir" in result.output
 
 
-def test_such_an_order_in_new_content_is_said(content: Path, tmp_path: Path) -> None:
+def test_such_an_order_in_new_content_is_said_and_the_old_rules_answer_on(content: Path, tmp_path: Path) -> None:
     with running(tmp_path, "--content", content) as service:
+        before = service.get("/healthz").json()["rule_book"]
         spoil(content)
         service.signal(signal.SIGHUP)
         eventually(lambda: service.get("/healthz").json()["stale"], 30)
+        assert before == service.get("/healthz").json()["rule_book"]
 
     assert '"result":"order-not-fhir"' in service.log()
     assert '"place":"concepts/orders.yaml"' in service.log()
