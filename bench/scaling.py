@@ -1,13 +1,19 @@
-"""From one worker to two: what two processors allow when what calls needs a part of them too."""
+"""
+From one worker to two: what two processors allow when what calls needs a part of them too.
+
+`python -m bench.scaling` asks the same with our own generator, which needs more of a processor than wrk does.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from bench.generator import load
 from bench.hosts import ALL, HERE, STORED, THERE, Host, end, ours, pinned, stored
 from bench.payloads import payload
 from bench.speed import Speed, speed
@@ -55,3 +61,22 @@ def _scaled(host: Host, name: str, bodies: list[bytes], seconds: float, workers:
     found = speed(host, bodies, seconds, connections=CONNECTIONS, processors=where)
     used = (host.cpu() - before) * 1000 / max(1.0, found.rate * seconds)
     return Scaled(name, workers, workers > 1, found, used)
+
+
+def main() -> None:
+    """Print calls a second of one worker and of two, by our own generator."""
+    bodies = [payload(OBSERVATIONS, seed) for seed in range(100)]
+    for workers, processors in ((1, (THERE,)), (2, (THERE, HERE))):
+        host = ours(ALL, "--workers", str(workers), processors=processors)
+        os.sched_setaffinity(0, {HERE} if workers == 1 else {THERE, HERE})
+        try:
+            load(host, bodies, 2.0, connections=CONNECTIONS)
+            before, found = host.cpu(), load(host, bodies, 5.0, connections=CONNECTIONS)
+            used = (host.cpu() - before) * 1000 / len(found.seconds)
+        finally:
+            end(host)
+        print(f"{workers} worker(s): {found.rate:.0f} calls/s, CPU {used:.2f} ms a call, p99 {found.at(0.99):.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
