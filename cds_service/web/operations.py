@@ -22,6 +22,7 @@ from cds_service.errors import SettingsError, Unavailable
 from cds_service.web import logs, metrics
 from cds_service.web.cds import Engine
 from cds_service.web.metrics import Board, Tally, key
+from cds_service.web.tuning import Tidying
 
 log = logging.getLogger("cds_service")
 blueprint = Blueprint("operations", __name__)
@@ -66,9 +67,11 @@ class Operations:
         logs.stop()
 
     def _run(self) -> None:
+        tidying = Tidying()
         while not self._over.wait(SHARE):
             try:
                 self.tally.flush()
+                tidying.look(self.engine.guard.running)
             except Exception as problem:  # noqa: BLE001 - the thread has to live on
                 log.warning("metrics", extra={"fields": {"event": "metrics", "kind": type(problem).__name__}})
 

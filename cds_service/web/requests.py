@@ -26,6 +26,8 @@ _SOUND = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 SMALL, ROOM = 256 * 1024, 32 * 1024 * 1024
 # How much memory a body takes while it is read and answered, as a multiple of its size.
 DECODED = 8
+# How long a large body waits for its turn, in seconds: where the one before it waits for a FHIR server, no longer.
+TURN = 0.1
 # Discovery is for once in a while: it counts as much as so many calls.
 DISCOVERY = 5.0
 # How many clients' paces are remembered, the most recent ones.
@@ -64,14 +66,15 @@ class Guard:
     """
     Bounds what one process does at once: the rest is refused at once with 503, so that an EHR can go on.
 
-    ``calls`` bounds all calls, ``share`` those of one client, ``room`` the bytes of large bodies.
+    ``calls`` bounds all calls, ``share`` those of one client, ``room`` the bytes of large bodies. These are answered
+    one after the other: only one thread computes at a time, so all are answered as soon, and take a part of the memory.
     """
 
     def __init__(self, calls: int = 56, share: int = 0, room: int = ROOM) -> None:
         self.room, self.running, self.taken = room, 0, 0
         self.limit(calls, share)
         self._by_client: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self._lock, self._turn = threading.Lock(), threading.Lock()
 
     def limit(self, calls: int, share: int = 0) -> None:
         """Set how many calls may run at once, and how many of them may be one client's."""
@@ -96,15 +99,18 @@ class Guard:
 
     @contextmanager
     def room_for(self, length: int) -> Iterator[None]:
-        """Take room for a body while it is read and answered. Raises Unavailable where none is left."""
+        """Take room for a body while it is read and answered, in its turn. Raises Unavailable where none is left."""
         size = length if length > SMALL else 0
         with self._lock:
             if size and ((self.taken and self.taken + size > self.room) or not _has_memory_for(self.taken + size)):
                 raise Unavailable("The service is busy.", slug="busy")
             self.taken += size
+        has_turn = size > 0 and self._turn.acquire(timeout=TURN)
         try:
             yield
         finally:
+            if has_turn:
+                self._turn.release()
             with self._lock:
                 self.taken -= size
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import time
+from collections.abc import Callable
 from contextlib import suppress
 
 # glibc's numbers for M_ARENA_MAX, M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (malloc.h).
@@ -13,6 +15,9 @@ _ARENAS = 2
 # Bytes. What a call of 2,000 results takes (some 12 MB) stays with the process for the next one; 32 MB is the most that
 # glibc allows for blocks outside of mmap.
 _KEPT, _LARGEST = 32 * 1024 * 1024, 32 * 1024 * 1024
+# Seconds: what is kept but not used goes back to the system once in so many, between two calls, if there is such a
+# moment in as many more.
+BACK = 60.0
 
 
 def load() -> None:
@@ -53,3 +58,29 @@ def _keep_memory() -> None:
         mallopt(_ARENA_MAX, _ARENAS)
         mallopt(_TRIM_THRESHOLD, _KEPT)
         mallopt(_MMAP_THRESHOLD, _LARGEST)
+
+
+class Tidying:
+    """
+    Gives memory that is kept but not used back to the system, once a minute.
+
+    What is remembered for long lies among what calls leave behind: without this the memory of a process grew with each
+    new coincidence of large calls, by steps of some MB (docs/benchmarks.md, "Soak").
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._since = clock, clock()
+
+    def is_due(self, running: int) -> bool:
+        """Say whether it is time, while so many calls are running; then the next minute begins."""
+        waited = self._clock() - self._since
+        if waited < BACK or (running and waited < 2 * BACK):
+            return False
+        self._since = self._clock()
+        return True
+
+    def look(self, running: int) -> None:
+        """Give back what there is, if it is time (2 to 18 ms, in which other threads may wait for memory)."""
+        if self.is_due(running):
+            with suppress(OSError, AttributeError):  # another C library than glibc
+                ctypes.CDLL(None).malloc_trim(0)

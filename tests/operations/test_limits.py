@@ -20,7 +20,8 @@ from cds_service.adapters.fhir.transport import PAGE_LIMIT
 from cds_service.errors import TooManyRequests, Unavailable
 from cds_service.facts.bundles import MAX_RESOURCES
 from cds_service.protocol.wire import MAX_DEPTH
-from cds_service.web.requests import ROOM, SMALL, Guard, Pace, id_of
+from cds_service.web import requests
+from cds_service.web.requests import ROOM, SMALL, TURN, Guard, Pace, id_of
 from cds_service.web.settings import MAX_BODY
 from tests.build import ROOT, SERVICE, body, bundle, call, condition, observation, patient, to_json
 from tests.operations.load import Hostile, address_of, hook_call, post
@@ -119,6 +120,43 @@ def test_large_bodies_share_a_room_and_small_ones_need_none() -> None:
     with guard.room_for(MAX_BODY), guard.room_for(MAX_BODY), guard.room_for(MAX_BODY), guard.room_for(MAX_BODY):
         assert ROOM == guard.taken
     assert 0 == guard.taken
+
+
+def test_large_bodies_take_turns_and_small_ones_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "TURN", 30.0)
+    guard, order, begun, goes_on = Guard(), list[str](), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with guard.room_for(SMALL + 1):
+            begun.set()
+            goes_on.wait(30)
+            order.append("first")
+
+    def second() -> None:
+        with guard.room_for(SMALL + 1):
+            order.append("second")
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(first)
+        begun.wait(30)
+        pool.submit(second)
+        eventually(lambda: guard.taken == 2 * (SMALL + 1), 30)
+        with guard.room_for(SMALL):
+            order.append("small")
+        goes_on.set()
+
+    assert ["small", "first", "second"] == order
+
+
+def test_a_large_body_does_not_wait_for_one_that_waits_itself() -> None:
+    guard, since = Guard(), time.monotonic()
+    with guard.room_for(SMALL + 1):
+        with guard.room_for(SMALL + 1):
+            waited = time.monotonic() - since
+        assert guard._turn.locked(), "who did not get its turn does not end that of another"
+
+    assert waited >= TURN
+    assert not guard._turn.locked()
 
 
 def test_a_busy_service_says_503_and_when_to_come_back(make_app: Callable[..., Flask]) -> None:

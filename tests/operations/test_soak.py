@@ -6,24 +6,22 @@ import json
 
 import pytest
 
-from bench.soak import good_call, more, slope
-
-Row = tuple[float, float, int, int]
+from bench.soak import Row, good_call, more, slopes
 
 
-def rows(*memory: float, files: tuple[int, ...] = ()) -> list[Row]:
-    """Return lines of a soak, one for each minute."""
-    return [(60.0 * place, size, files[place] if files else 100, 180) for place, size in enumerate(memory)]
+def rows(*memory: float) -> list[Row]:
+    """Return lines of a soak, one for each minute; a second worker stands still."""
+    return [(60.0 * place, (size, 90.0), 100, 180) for place, size in enumerate(memory)]
 
 
-def test_growth_counts_in_the_second_half_of_the_time_only() -> None:
-    assert pytest.approx(0) == slope(rows(100, 110, 120, 130, 130, 130, 130, 130))
-    assert pytest.approx(20) == slope(rows(100, 100, 100, 100, 100, 102, 104, 106))
+def test_growth_counts_in_the_second_half_of_the_time_only_and_worker_by_worker() -> None:
+    assert pytest.approx([0, 0]) == slopes(rows(100, 110, 120, 130, 130, 130, 130, 130))
+    assert pytest.approx([20, 0]) == slopes(rows(100, 100, 100, 100, 100, 102, 104, 106))
 
 
 def test_one_line_that_stands_out_is_no_trend_of_files() -> None:
-    assert 1.0 == more(rows(*[100] * 8, files=(50, 130, 130, 160, 130, 161, 130, 130)), 2)
-    assert 1.5 == more(rows(*[100] * 8, files=(50, 100, 100, 100, 150, 150, 150, 150)), 2)
+    assert 1.0 == more((50, 130, 130, 160, 130, 161, 130, 130))
+    assert 1.5 == more((50, 100, 100, 100, 150, 150, 150, 150))
 
 
 def test_each_good_call_is_about_another_patient_in_another_encounter() -> None:
