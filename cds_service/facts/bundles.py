@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -50,7 +50,6 @@ _url = msgspec.json.Decoder(str | None)
 _search = msgspec.json.Decoder(Search | None)
 _total = msgspec.json.Decoder(int | None)
 _lab = msgspec.json.Decoder(Lab)
-_encode = msgspec.json.Encoder().encode
 
 
 class Found(msgspec.Struct, gc=False):
@@ -85,7 +84,7 @@ class Value(msgspec.Struct):
         return kinds
 
 
-def open_values(prefetch: Mapping[str, Raw], shaped: object = None) -> dict[str, Value]:
+def open_values(sent: Callable[[], Mapping[str, Raw]], shaped: object = None) -> dict[str, Value]:
     """
     Read every prefetch value; ``shaped`` is the prefetch as it was decoded with the request, where it fitted.
 
@@ -93,10 +92,11 @@ def open_values(prefetch: Mapping[str, Raw], shaped: object = None) -> dict[str,
     """
     if isinstance(shaped, Prefetch):
         fields = Prefetch.__struct_fields__
-        sent = {key: value for key in fields if (value := getattr(shaped, key)) is not msgspec.UNSET}
-        opened = {key: _open_shaped(value) for key, value in sent.items()}
+        fitted = {key: value for key in fields if (value := getattr(shaped, key)) is not msgspec.UNSET}
+        # What is of another kind than its key says was not decoded with all its members: it is read from what was sent.
+        opened = {key: _open_shaped(value) or open_value(sent()[key]) for key, value in fitted.items()}
     else:
-        opened = {key: open_value(raw) for key, raw in prefetch.items()}
+        opened = {key: open_value(raw) for key, raw in sent().items()}
     if any(len(value.found) + len(value.labs) + value.misfits > MAX_RESOURCES for value in opened.values()):
         raise RequestTooLarge(
             f"One value of the prefetch holds more than {MAX_RESOURCES:,} resources.",
@@ -106,13 +106,14 @@ def open_values(prefetch: Mapping[str, Raw], shaped: object = None) -> dict[str,
     return opened
 
 
-def _open_shaped(value: Record | Bundle | LabBundle | None) -> Value:
+def _open_shaped(value: Record | Bundle | LabBundle | None) -> Value | None:
+    """Return what a value holds; None where it is not of the kind it was decoded as."""
     if value is None:
         return Value(State.EMPTY)
     if isinstance(value, Record) and value.resourceType not in ("Bundle", "Observation"):
         return _open_single(Found(value))
     if isinstance(value, Record) or value.resourceType != "Bundle":
-        return open_value(Raw(_encode(value)))
+        return None
     if isinstance(value, LabBundle):
         return _open_labs(value)
     found = [
@@ -121,14 +122,14 @@ def _open_shaped(value: Record | Bundle | LabBundle | None) -> Value:
         if entry is not None and entry.resource is not None
     ]
     if "Observation" in {item.record.resourceType for item in found}:
-        return open_value(Raw(_encode(value)))
+        return None
     return _judge(found, value.total, _has_next(value.link), 0)
 
 
-def _open_labs(bundle: LabBundle) -> Value:
+def _open_labs(bundle: LabBundle) -> Value | None:
     labs = [entry.resource for entry in bundle.entry]
     if {lab.resourceType for lab in labs} - {"Observation"}:
-        return open_value(Raw(_encode(bundle)))
+        return None
     short = _has_next(bundle.link) or (bundle.total is not None and bundle.total > len(labs))
     state = State.TRUNCATED if short else State.COMPLETE if labs else State.EMPTY
     return Value(state, labs=labs, paged=short)

@@ -53,7 +53,7 @@ def take_in(request: HookRequest, reader: Reader, now: float, policy: Policy = _
     ``now`` is in seconds since 1970 (UTC). Raises WrongPatient where data of another patient were sent (or drops
     them, if the site chose so), and MalformedJson where a member stands twice.
     """
-    values = bundles.open_values(request.prefetch, request.shaped)
+    values = bundles.open_values(request.sent, request.shaped)
     context = drafts.open_context(request.about)
     bases = policy.bases | ({request.fhir_server} if request.fhir_server else frozenset())
     identity = Identity(request.patient_id, bases)

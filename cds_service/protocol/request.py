@@ -108,20 +108,30 @@ def _shaped(shape: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
 
 def _envelope(body: Body, shape: type[msgspec.Struct] | None) -> tuple[_Envelope, msgspec.Struct | None]:
     """
-    Read the envelope in one pass, with the prefetch if it fits its shape; else check the body whole.
+    Read the envelope in one pass, with the prefetch if it fits its shape; where that says too little check it whole.
 
     What is decoded is written out again: what makes it shorter than it was is a member that stands twice, a member
     we do not know, or white space.
     """
-    if shape is not None and not body.checked:
+    found: Any = None
+    if shape is not None:
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found = _shaped(shape).decode(body.raw)
-            written = bytearray(len(body.raw))  # at once as large as it will be: growing would copy it many times
-            _encoder.encode_into(found, written)
-            if len(written) == len(body.raw):
-                return found, found.prefetch
+            if not body.checked:
+                written = bytearray(len(body.raw))  # at once as large as it will be: growing would copy it many times
+                _encoder.encode_into(found, written)
+                if len(written) == len(body.raw):
+                    return found, found.prefetch
     body.check_whole()
-    return _members(body), None
+    members = _members(body)
+    if found is None or shape is None or not _knows(shape, members):
+        return members, None
+    return found, found.prefetch
+
+
+def _knows(shape: type[msgspec.Struct], members: _Envelope) -> bool:
+    """Say whether a shape has a place for every value of the prefetch: what stands under other keys is read by kind."""
+    return members.prefetch is not None and members.prefetch.keys() <= set(shape.__struct_fields__)
 
 
 def _members(body: Body) -> _Envelope:

@@ -177,8 +177,8 @@ def _sqlite(path: Path) -> Engine:
         place = f"file:{quote(str(path.resolve()))}?mode=rw"
         made = sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         with closing(made.cursor()) as cursor:
-            # FULL: what was acknowledged survives a power cut. secure_delete: what was purged is overwritten. cache_size:
-            # 256 kB; the 2 MB that are usual fill up in every connection, for a quarter of an hour, and save no time.
+            # FULL: what was acknowledged survives a power cut. secure_delete: what was purged is overwritten.
+            # cache_size: 256 kB; the usual 2 MB fill up in each connection, for a quarter of an hour, and save no time.
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "cache_size=-256"):
                 cursor.execute(f"PRAGMA {pragma}")
         return made
