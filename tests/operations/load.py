@@ -79,6 +79,9 @@ class Load:
         """Return the body of the next call."""
         return self.raw
 
+    def answered(self, read: bytes) -> None:
+        """Do something with an answer."""
+
     def _run(self, number: int) -> None:
         connection = http.client.HTTPConnection(*self.address, timeout=20)
         self._over.wait(self._pause * number / len(self._threads))
@@ -100,8 +103,9 @@ class Load:
         try:
             connection.request("POST", PATH, self.next_call(), JSON)
             answer = connection.getresponse()
-            answer.read()
+            read = answer.read()
             self.ended[answer.status] += 1
+            self.answered(read)
             self.seconds.append(time.monotonic() - since)
         except (OSError, http.client.HTTPException) as problem:
             self.ended["lost"] += 1
