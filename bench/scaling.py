@@ -6,6 +6,7 @@ From one worker to two: what two processors allow when what calls needs a part o
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ def _scaled(host: Host, name: str, bodies: list[bytes], seconds: float, workers:
 
 def main() -> None:
     """Print calls a second of one worker and of two, by our own generator."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     bodies = [payload(OBSERVATIONS, seed) for seed in range(100)]
     for workers, processors in ((1, (THERE,)), (2, (THERE, HERE))):
         host = ours(ALL, "--workers", str(workers), processors=processors)
