@@ -118,7 +118,7 @@ def test_two_requests_at_once_after_one_are_both_answered(client: Client) -> Non
 
 
 def test_a_client_that_drips_after_its_answer_keeps_no_thread(service: Service) -> None:
-    """There are two threads, and three clients of which each sends a byte a millisecond."""
+    """There are two threads, and three clients of which each sends a byte after every call."""
     drippers = [Client(service) for _ in range(3)]
     for one in drippers:
         one.call(about("pat-1"))
