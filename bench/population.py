@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 
+from cds_service import decoding
+
 POPULATION = Path(__file__).resolve().parents[1] / "fixtures" / "population"
 SEED, SPREAD, FAR = 7, 0.05, 40
 _ID = re.compile(r"population-[0-9]{3}")
@@ -26,7 +28,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _DATES = ("effectiveDateTime", "issued", "onsetDateTime", "recordedDate", "authoredOn", "performedDateTime")
 
 Resource = dict[str, Any]
-_decode = msgspec.json.Decoder(Resource).decode
+_decode = decoding.decoder(Resource).decode
 _encode = msgspec.json.Encoder().encode
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 import msgspec
 
 from bench import population
+from cds_service import decoding
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGINES = ROOT / ".venv" / "engines" / "bin" / "python"
@@ -67,7 +68,7 @@ def measured(source: Path, engine: str, workers: int, folder: Path) -> Run:
     seconds = time.monotonic() - began
     if process.returncode not in {0, 1}:
         raise SystemExit((folder / "said.txt").read_text()[-4000:])
-    summary = msgspec.json.decode((output / "summary.json").read_bytes())
+    summary = decoding.decode((output / "summary.json").read_bytes())
     digest = hashlib.sha256((output / "findings.ndjson").read_bytes()).hexdigest()
     cpu = sum(ticks.values()) / os.sysconf("SC_CLK_TCK")
     return Run(summary["patients"], engine, workers, seconds, cpu, most / 1024, load, digest)

@@ -13,6 +13,7 @@ import msgspec
 
 from bench.generator import load
 from bench.hosts import HERE, Host, on
+from cds_service import decoding
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 # A token is used once. More of them are made than calls are expected, by this factor.
@@ -84,6 +85,6 @@ def _wrk(host: Host, folder: Path, count: int, seconds: float, connections: int,
     command = [*on(processors), "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "60s"]
     words = [*command, "--latency", "-s", str(SCRIPT), url, "--", str(folder), str(count)]
     printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    said = msgspec.json.decode(printed.strip().splitlines()[-1], type=_Said)
+    said = decoding.decode(printed.strip().splitlines()[-1], _Said)
     taken = said.microseconds / 1e6
     return Speed(said.calls / taken, said.p50 / 1000, said.p99 / 1000, said.odd)

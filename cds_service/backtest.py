@@ -3,7 +3,7 @@ What a change would do, before it is made: the same calls answered with both rul
 
     compared = backtest.run(before, after, cohort, "patient-view", day=today, progress=told, stop=ended)
     raw = msgspec.json.encode(compared)                      # to keep, or to send
-    compared = msgspec.json.decode(raw, type=Backtest)       # to show again
+    compared = decoding.decode(raw, Backtest)       # to show again
 
 A cohort is anything that has a length and yields subjects (adapters/cohorts.py makes them of the invented population,
 of folders of patients and of the ledger's recorded calls); None stands for a call that could not be evaluated at all.

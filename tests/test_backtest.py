@@ -10,7 +10,7 @@ from itertools import islice
 import msgspec
 import pytest
 
-from cds_service import backtest
+from cds_service import backtest, decoding
 from cds_service.backtest import Backtest, Subject
 from cds_service.decide import decide
 from cds_service.facts import Facts
@@ -154,7 +154,7 @@ def test_progress_is_told_and_a_run_can_be_stopped(book: RuleBook, ward: Ward) -
 def test_a_back_test_can_be_kept_as_json(book: RuleBook, ward: Ward) -> None:
     found = tried(book, ward, decided("phosphate_high", Decimal("6.5")))
 
-    assert found == msgspec.json.decode(msgspec.json.encode(found), type=Backtest)
+    assert found == decoding.decode(msgspec.json.encode(found), Backtest)
 
 
 def test_parts_add_up_to_the_whole(book: RuleBook, ward: Ward) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import requests
 
+from cds_service import decoding
 from cds_service.adapters.auth.keys import read_keys
 from cds_service.adapters.ehr.client import new_session
 from cds_service.adapters.ledger import Database
@@ -43,7 +44,7 @@ class Looked(msgspec.Struct, frozen=True):
     def document(self) -> dict[str, Any]:
         """The JSON object that stands there; empty where there is none."""
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return msgspec.json.decode(self.body, type=dict[str, Any])
+            return decoding.decode(self.body, dict[str, Any])
         return {}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, func, select
 
+from cds_service import decoding
 from cds_service.adapters.ehr.cases import Cases, moment_of, open_cases
 from cds_service.adapters.ledger import Database, Ledger
 from cds_service.adapters.ledger.schema import decisions
@@ -148,7 +149,7 @@ class _Content(msgspec.Struct):
     issuer: str = ""
 
 
-_content = msgspec.json.Decoder(_Content)
+_content = decoding.decoder(_Content)
 
 
 def _recorded(database: Database, asked: ColumnElement[bool], most: int) -> Iterator[Raw]:

@@ -22,6 +22,7 @@ import jwt
 import msgspec
 import requests
 
+from cds_service import decoding
 from cds_service.adapters import outbound
 from cds_service.adapters.addresses import Origin, parse
 from cds_service.adapters.auth.keys import ALGORITHMS, KeyStore, KeysUnavailable
@@ -250,6 +251,6 @@ class Provider:
 
 def _decoded(raw: bytes, shape: type[Any]) -> Any:
     try:
-        return msgspec.json.decode(raw, type=shape)
+        return decoding.decode(raw, shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused("provider-not-json") from None

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import select
 
+from cds_service import decoding
 from cds_service.adapters.ledger import Database
 from cds_service.adapters.ledger.schema import decisions
 
@@ -28,7 +29,7 @@ class _Content(msgspec.Struct):
     pilot: _Verdicts = _Verdicts()
 
 
-_content = msgspec.json.Decoder(_Content)
+_content = decoding.decoder(_Content)
 
 
 def evaluations(database: Database, rule: str, enough: int) -> int:

@@ -16,13 +16,14 @@ from threading import Lock
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.rules.quiet import Seen, Sight, Viewer
 
 # 0.4 kB for each finding (measured): some 12 MB when all three are full. The oldest are forgotten first.
 MOST = 10_000
 # The members of a Viewer, of a Sight, and the moment, without their names.
 _Bare = tuple[tuple[str, str, str, str, str], tuple[str, str, str, dict[str, Decimal], frozenset[str], str], float]
-_pack, _unpack = msgspec.msgpack.encode, msgspec.msgpack.Decoder(tuple[_Bare, ...]).decode
+_pack, _unpack = msgspec.msgpack.encode, decoding.unpacker(tuple[_Bare, ...]).decode
 _bare = msgspec.structs.astuple
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from fhir.resources.R4B import get_fhir_model_class
 
+from cds_service import decoding
 from cds_service.adapters.ehr.files import patient_files, read_bytes, read_json
 from cds_service.errors import CdsError
 from cds_service.protocol import HookRequest
@@ -52,7 +53,7 @@ def _resources(path: Path) -> Iterator[dict[str, Any]]:
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(line, type=dict[str, Any])
+        return decoding.decode(line, dict[str, Any])
     except msgspec.DecodeError:
         return {}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.governance import Governance
 from cds_service.adapters.ledger import Key, Ledger
 from cds_service.adapters.sandbox_server import NAME, SandboxFailed, SandboxServer, installed
@@ -113,4 +114,4 @@ def cast_of(fixtures: Path, day: date) -> list[dict[str, Any]]:
     cast = read_cast(fixtures)
     resources = [one for member in cast.members for one in cast.record(member).resources]
     text = moved(msgspec.json.encode(resources).decode(), (day - cast.day).days)
-    return msgspec.json.decode(text, type=list[dict[str, Any]])
+    return decoding.decode(text, list[dict[str, Any]])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -43,6 +44,7 @@ _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # How gunicorn is told that a connection stays open.
 _STAYS: Future[bool] = Future()
 _STAYS.set_result(True)
+_SIGNALS = frozenset(signal.Signals.__members__)
 _NOBODY = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK, errno.EINVAL)
 
 
@@ -50,7 +52,8 @@ class Log:
     """
     What gunicorn has to say, as events of ours.
 
-    Of its messages only the wording is logged, never what is put into it: that may be an address with its query.
+    Of its messages only the wording is logged, never what is put into it: that may be an address with its query. But
+    for the name of a signal: whether a worker was killed or crashed (SIGSEGV) is what an operator has to know.
     """
 
     def __init__(self, cfg: Any) -> None:
@@ -60,10 +63,11 @@ class Log:
         """Take new settings; there are none for logs."""
         self.cfg = cfg
 
-    def log(self, level: int, msg: object, *_: object, **__: object) -> None:
+    def log(self, level: int, msg: object, *words: object, **_: object) -> None:
         """Log an event of the server."""
-        kind = sys.exc_info()[0]
-        fields = {"event": "server", "what": str(msg)[:120], "kind": kind.__name__ if kind else ""}
+        failed = sys.exc_info()[0]
+        kind = failed.__name__ if failed else next((str(word) for word in words if word in _SIGNALS), "")
+        fields = {"event": "server", "what": str(msg)[:120], "kind": kind}
         _log.log(level, "server", extra={"fields": fields})
 
     critical = partialmethod(log, logging.CRITICAL)

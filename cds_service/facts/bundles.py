@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.errors import RequestTooLarge
 from cds_service.facts import model
 from cds_service.facts.records import (
@@ -40,16 +41,16 @@ MAX_RESOURCES = 20_000
 T = TypeVar("T")
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-_peek = msgspec.json.Decoder(Record)
-_stub = msgspec.json.Decoder(Stub)
-_loose = msgspec.json.Decoder(LooseBundle)
-_entry = msgspec.json.Decoder(LooseEntry)
-_issues = msgspec.json.Decoder(list[Issue])
-_links = msgspec.json.Decoder(list[Link])
-_url = msgspec.json.Decoder(str | None)
-_search = msgspec.json.Decoder(Search | None)
-_total = msgspec.json.Decoder(int | None)
-_lab = msgspec.json.Decoder(Lab)
+_peek = decoding.decoder(Record)
+_stub = decoding.decoder(Stub)
+_loose = decoding.decoder(LooseBundle)
+_entry = decoding.decoder(LooseEntry)
+_issues = decoding.decoder(list[Issue])
+_links = decoding.decoder(list[Link])
+_url = decoding.decoder(str | None)
+_search = decoding.decoder(Search | None)
+_total = decoding.decoder(int | None)
+_lab = decoding.decoder(Lab)
 
 
 class Found(msgspec.Struct, gc=False):
@@ -209,7 +210,7 @@ def _loose_entry(raw: Raw) -> LooseEntry | None:
         return None
 
 
-def _read(decoder: msgspec.json.Decoder[T], raw: Raw) -> T | None:
+def _read(decoder: decoding.Decoder[T], raw: Raw) -> T | None:
     """Read a part of an entry that need not be there; what does not fit is as good as left out."""
     try:
         return decoder.decode(raw) if len(raw) else None

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse, span
 from cds_service.facts.model import Diagnosis, SetAside
@@ -19,7 +20,7 @@ from cds_service.terminology.meaning import ICD, Meaning, read_meaning
 ACTIVE = frozenset({"active", "recurrence", "relapse"})
 NOT_A_DIAGNOSIS = frozenset({"unconfirmed", "provisional", "differential", "refuted", "entered-in-error"})
 _codes: dict[bytes, str] = {}
-_sites = msgspec.json.Decoder(list[Raw])
+_sites = decoding.decoder(list[Raw])
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.facts.records import Quantity, Raw, present
 from cds_service.protocol.wire import no_twins
 
@@ -64,8 +65,8 @@ class _Dosage(msgspec.Struct):
     modifierExtension: Raw = Raw()
 
 
-_dosages = msgspec.json.Decoder(list[_Dosage])
-_number = msgspec.json.Decoder(Decimal)
+_dosages = decoding.decoder(list[_Dosage])
+_number = decoding.decoder(Decimal)
 
 
 @lru_cache(maxsize=512)

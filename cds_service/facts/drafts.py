@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.errors import WrongPatient
 from cds_service.facts import bundles, medications
 from cds_service.facts.bundles import Found
@@ -52,7 +53,7 @@ class _Visit(msgspec.Struct):
     participant: list[_Participant] = []
 
 
-_visit = msgspec.json.Decoder(_Visit)
+_visit = decoding.decoder(_Visit)
 
 
 class Context(msgspec.Struct):

@@ -6,6 +6,7 @@ import re
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.facts.bundles import Found
 from cds_service.facts.records import Lab, Raw, Record, Reference, present
 from cds_service.protocol.wire import no_twins
@@ -21,7 +22,7 @@ class _Link(msgspec.Struct):
     type: str = ""
 
 
-_links = msgspec.json.Decoder(list[_Link])
+_links = decoding.decoder(list[_Link])
 
 
 def unversioned(reference: str) -> str:

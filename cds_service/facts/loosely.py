@@ -7,15 +7,16 @@ from typing import TypeVar
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.facts.records import Raw, present
 from cds_service.protocol.wire import no_twins
 
 T = TypeVar("T")
-_list = msgspec.json.Decoder(list[Raw])
+_list = decoding.decoder(list[Raw])
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def decoded(raw: Raw, decoder: msgspec.json.Decoder[T]) -> T | None:
+def decoded(raw: Raw, decoder: decoding.Decoder[T]) -> T | None:
     """Read a member; None where it was not sent or does not fit. Raises MalformedJson where a member stands twice."""
     if present(raw):
         no_twins(bytes(raw))

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse
 from cds_service.facts.identity import unversioned
@@ -64,11 +65,11 @@ class _Bounds(msgspec.Struct):
     dispense: _Dispense | None = None
 
 
-_dosages = msgspec.json.Decoder(list[_Dosage])
-_dosage_given = msgspec.json.Decoder(_Dosage)
-_dispense = msgspec.json.Decoder(_Dispense)
-_contained = msgspec.json.Decoder(list[Raw])
-_medication = msgspec.json.Decoder(Record)
+_dosages = decoding.decoder(list[_Dosage])
+_dosage_given = decoding.decoder(_Dosage)
+_dispense = decoding.decoder(_Dispense)
+_contained = decoding.decoder(list[Raw])
+_medication = decoding.decoder(Record)
 
 
 def read(record: Record, desk: Desk) -> Iterator[Medication | SetAside]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse
 from cds_service.facts.model import Measurement, SetAside
@@ -42,8 +43,8 @@ _HEMOLYSED = re.compile(rb"h(a)?emoly[sz]", re.IGNORECASE)
 _NOT_HEMOLYSED = re.compile(rb"\b(no|not|non|without|negative for)\b[^.;,]{0,20}h(a)?emoly[sz]", re.IGNORECASE)
 # HL7 v2-0493, specimen condition: HEM means hemolyzed.
 _HEMOLYSED_CODE = re.compile(rb'"code" *: *"HEM"')
-_components = msgspec.json.Decoder(list[Raw])
-_component = msgspec.json.Decoder(Component)
+_components = decoding.decoder(list[Raw])
+_component = decoding.decoder(Component)
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 

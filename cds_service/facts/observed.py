@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-import msgspec
-
+from cds_service import decoding
 from cds_service.facts.dates import DAY
 from cds_service.facts.evidence import UNKNOWN, YES, Judgement, within_days
 from cds_service.facts.kidney import presence
@@ -37,8 +36,8 @@ _GONE = re.compile(
 _ELSEWHERE = re.compile(
     r"\b(family|maternal|paternal|history|previous|prior|risk|differential|suspected)\b", re.IGNORECASE
 )
-_text = msgspec.json.Decoder(str)
-_flag = msgspec.json.Decoder(bool)
+_text = decoding.decoder(str)
+_flag = decoding.decoder(bool)
 
 
 def seen(facts: Facts, concept: str) -> tuple[Diagnosis | Procedure, ...]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import msgspec
-
+from cds_service import decoding
 from cds_service.facts.dates import parse
 from cds_service.facts.loosely import decoded, elements
 from cds_service.facts.model import Answer, SetAside
@@ -40,8 +39,8 @@ _NEGATIVE = re.compile(
     re.IGNORECASE,
 )
 _POSITIVE = re.compile(r"\b(positiv\w*|pos|detected|reactive|present)\b|^\s*\++\s*$", re.IGNORECASE)
-_text = msgspec.json.Decoder(str)
-_yes_no = msgspec.json.Decoder(bool)
+_text = decoding.decoder(str)
+_yes_no = decoding.decoder(bool)
 
 
 def meaning_of(words: str) -> str | None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.facts.loosely import decoded
 from cds_service.facts.numbers import decimal
 from cds_service.facts.records import Quantity, Raw, present
@@ -26,7 +27,7 @@ class _Range(msgspec.Struct):
     modifierExtension: Raw = Raw()
 
 
-_ranges = msgspec.json.Decoder(list[_Range])
+_ranges = decoding.decoder(list[_Range])
 
 
 def upper_limit(ranges: Raw, quantity: Quantity, desk: Desk, analyte: Analyte) -> Decimal | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from cds_service import decoding
 from cds_service.facts.conditions import NOT_A_DIAGNOSIS, code_of
 from cds_service.facts.loosely import decoded, elements
 from cds_service.facts.records import Record, Reference, present
 from cds_service.facts.shared import Desk, codings_of
 from cds_service.terminology.concepts import affirmed, word_pattern
 
-_references = msgspec.json.Decoder(list[Reference])
-_record = msgspec.json.Decoder(Record)
+_references = decoding.decoder(list[Reference])
+_record = decoding.decoder(Record)
 # A reason is often written in words only; only this one is asked for (KNOWLEDGE 5.1, CC-29).
 BY_NAME, CALCINOSIS = "calcinosis-cutis", word_pattern(("calcinosis", "calcinosis cutis"))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.protocol.wire import is_null, no_twins
 
 Raw = msgspec.Raw
@@ -382,7 +383,7 @@ def present(raw: Raw) -> bool:
     return len(raw) > 0 and not is_null(raw)
 
 
-_meta = msgspec.json.Decoder(Meta)
+_meta = decoding.decoder(Meta)
 
 
 def meta_of(record: Record | Lab) -> Meta:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.facts.numbers import decimal
 from cds_service.facts.records import CodeableConcept, Quantity, Raw, Record
 from cds_service.facts.series import Waiting
@@ -14,8 +15,8 @@ from cds_service.protocol.wire import no_twins
 from cds_service.terminology import Analyte, Coding, Terminology
 from cds_service.terminology.meaning import Meaning, Remembered, read_meaning
 
-_concept = msgspec.json.Decoder(CodeableConcept)
-_coding = msgspec.json.Decoder(Coding)
+_concept = decoding.decoder(CodeableConcept)
+_coding = decoding.decoder(Coding)
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 

@@ -7,6 +7,7 @@ from datetime import date
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.facts.dates import DAY, parse
 from cds_service.recording.snapshot import Aside
 
@@ -142,7 +143,7 @@ class Answer(msgspec.Struct, frozen=True):
     issuer: str = ""
 
 
-_content, _glance = msgspec.json.Decoder(Content), msgspec.json.Decoder(Glance)
+_content, _glance = decoding.decoder(Content), decoding.decoder(Glance)
 
 
 def read_content(text: str | bytes) -> Content:

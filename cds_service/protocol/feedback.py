@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.errors import InvalidRequest, MalformedJson
 from cds_service.protocol.wire import Body
 
@@ -61,7 +62,7 @@ def read_feedback(raw: bytes) -> list[Feedback]:
 def _decoded(raw: bytes) -> Any:
     """Decode a body that was checked; half a character (a lone surrogate) in it costs nobody the rest."""
     with suppress(msgspec.DecodeError):
-        return msgspec.json.decode(raw)
+        return decoding.decode(raw)
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):  # a number of thousands of digits

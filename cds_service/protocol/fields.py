@@ -6,6 +6,7 @@ import re
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.errors import InvalidRequest, MalformedJson
 from cds_service.protocol.wire import Body, Members, is_null
 
@@ -16,8 +17,8 @@ LONGEST = 256
 _SPECIFICATION = 'See CDS Hooks 2.0.1, section "HTTP Request".'
 _ID_RULE = "A FHIR id has letters, digits, dots and hyphens only."
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_string = msgspec.json.Decoder(str).decode
-_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_string = decoding.decoder(str).decode
+_list = decoding.decoder(list[msgspec.Raw]).decode
 
 
 def sent(raw: msgspec.Raw) -> bool:

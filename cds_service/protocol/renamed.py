@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.protocol.wire import Members
 
 # What orders, pages or dresses up the results, and does not choose among them (FHIR R4, "Search", 3.1.1.6).
@@ -33,7 +34,7 @@ class _Bundle(msgspec.Struct):
     link: list[_Link] = []
 
 
-_bundle = msgspec.json.Decoder(_Bundle)
+_bundle = decoding.decoder(_Bundle)
 
 
 def renamed(sent: Members, templates: Mapping[str, str], patient_id: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.errors import InvalidRequest
 from cds_service.protocol import context as contexts
 from cds_service.protocol import fields
@@ -97,13 +98,13 @@ class _Envelope(msgspec.Struct, omit_defaults=True):
     prefetch: Members | None = None
 
 
-_decoder = msgspec.json.Decoder(_Envelope)
+_decoder = decoding.decoder(_Envelope)
 _encoder = msgspec.json.Encoder()
 
 
 @cache
-def _shaped(shape: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(msgspec.defstruct("Shaped", [("prefetch", shape | None, None)], bases=(_Envelope,)))
+def _shaped(shape: type[msgspec.Struct]) -> decoding.Decoder[Any]:
+    return decoding.decoder(msgspec.defstruct("Shaped", [("prefetch", shape | None, None)], bases=(_Envelope,)))
 
 
 def _envelope(body: Body, shape: type[msgspec.Struct] | None) -> tuple[_Envelope, msgspec.Struct | None]:
@@ -190,5 +191,5 @@ def _token(members: Members) -> str:
 
 def _seconds(members: Members) -> float | None:
     with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return msgspec.json.decode(members.get("expires_in", NOTHING), type=float)
+        return decoding.decode(members.get("expires_in", NOTHING), float)
     return None

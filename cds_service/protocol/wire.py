@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.errors import MalformedJson
 
 MAX_DEPTH = 64
@@ -28,7 +29,7 @@ _ROUND = bytes.maketrans(b"{}[]", b"()()")
 _STRETCH = 80
 # A string is taken to its end or to the end of the body, never again (possessive): the time is linear in the length.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
-_members = msgspec.json.Decoder(Members)
+_members = decoding.decoder(Members)
 _encode = msgspec.json.Encoder().encode
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.decide import Decision
 from cds_service.facts.model import Facts
 from cds_service.protocol.cards import Response
@@ -16,7 +17,7 @@ from cds_service.recording.restoring import restored
 from cds_service.recording.snapshot import Snapshot
 from cds_service.rules.book import RuleBook, ServiceRules
 
-_snapshot = msgspec.json.Decoder(Snapshot)
+_snapshot = decoding.decoder(Snapshot)
 
 
 class Answered(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.errors import ContentError
 from cds_service.rules.model import Value
 
@@ -95,8 +96,8 @@ def in_force(decided: Iterable[Tuning], day: date) -> dict[tuple[str, str], Tuni
 def excepted(tuning: Tuning) -> tuple[str, tuple[str, ...]]:
     """Return the kind of an exception, and of whom or what it is. Raises ContentError where it does not say that."""
     try:
-        found = msgspec.convert(json.loads(str(tuning.value)), dict[str, Any])
-        kind, of = found["kind"], tuple(msgspec.convert(found["of"], list[str]))
+        found = decoding.convert(json.loads(str(tuning.value)), dict[str, Any])
+        kind, of = found["kind"], tuple(decoding.convert(found["of"], list[str]))
     except (ValueError, KeyError, RecursionError, msgspec.ValidationError):
         raise wrong("An exception does not read.", tuning.place, remedy=EXCEPTION_FORM) from None
     if set(found) != {"kind", "of"} or kind not in EXCEPTED:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.ehr import LocalRecord, hook_request
 from cds_service.adapters.ehr.cases import INSTANCE, USER, moment_of
 from cds_service.adapters.population import MEDICATION
@@ -38,7 +39,7 @@ BETWEEN = "\t"
 _PAST = frozenset({"completed", "stopped"})
 _ORDERS = frozenset({"MedicationRequest", "MedicationStatement"})
 _encode = msgspec.json.Encoder().encode
-_resource = msgspec.json.Decoder(dict[str, object])
+_resource = decoding.decoder(dict[str, object])
 
 
 class Value(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -81,7 +82,7 @@ class _Peek(msgspec.Struct, gc=False):
     medicationReference: _Reference | None = None
 
 
-_peek = msgspec.json.Decoder(_Peek).decode
+_peek = decoding.decoder(_Peek).decode
 
 
 def kinds_of(service: ServiceRules) -> frozenset[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.population import Plan
 from cds_service.errors import SettingsError
 from cds_service.facts import Policy
@@ -67,7 +68,7 @@ def rules_of(content: str, site: str) -> RuleBook:
 @cache
 def _laid(content: str, site: str, decided: bytes, day: date) -> RuleBook:
     """Lay decisions over a rule book, once per process."""
-    made = [Tuning.of_plain(one) for one in msgspec.json.decode(decided)]
+    made = [Tuning.of_plain(one) for one in decoding.decode(decided)]
     return tuned(rules_of(content, site), made, day)
 
 

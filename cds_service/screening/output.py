@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.ledger.exporting import cell
 from cds_service.adapters.population import Input, Journal, Plan, line_numbers
 from cds_service.screening import deciding, pages
@@ -31,7 +32,7 @@ _COLUMNS = tuple(field.name for field in msgspec.structs.fields(Finding))
 _AT_ONCE = 10_000
 # The file that is written last.
 LAST = "summary.json"
-_finding = msgspec.json.Decoder(Finding).decode
+_finding = decoding.decoder(Finding).decode
 _encode = msgspec.json.Encoder().encode
 
 

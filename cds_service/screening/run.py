@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.population import Journal, OtherRun, Plan
 from cds_service.adapters.population.journal import other_run
 from cds_service.screening import machine, output
@@ -87,7 +88,7 @@ def _elsewhere(order: Order, path: Path, parts: int, cluster: Cluster, progress:
 def check_complete(plan: Plan | None, folder: Path) -> str:
     """Return when the run began that is complete in a folder. Raises OtherRun where that is another one."""
     with suppress(OSError, msgspec.DecodeError):
-        found = msgspec.json.decode((folder / output.LAST).read_bytes(), type=output.Summary)
+        found = decoding.decode((folder / output.LAST).read_bytes(), output.Summary)
         different = ["the input is a server"] if plan is None else plan.differs(found.run.plan())
         if different:
             raise other_run(different, folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.errors import ContentError
 from cds_service.terminology.codes import Coding
 
@@ -51,7 +52,7 @@ def read(path: Path, where: str) -> ValueSet:
             "The file cannot be read.", where=where, why=failure.strerror or "", slug="unreadable"
         ) from None
     try:
-        document = msgspec.json.decode(raw, type=Json)
+        document = decoding.decode(raw, Json)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
         why = str(failure)
         raise ContentError("The file is not a JSON object.", where=f"{where}:1", why=why, slug="json") from None

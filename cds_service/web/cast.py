@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.ehr import LocalRecord
 from cds_service.adapters.ehr.files import read_json
 from cds_service.schemas import strict_yaml
@@ -61,14 +62,14 @@ class Cast(msgspec.Struct, frozen=True):
         """Return a member's resources with every date moved by so many days."""
         bundle = read_json(self.folder / "patients" / f"{member.patient}.json")
         text = msgspec.json.encode([entry["resource"] for entry in bundle["entry"]]).decode()
-        found: list[dict[str, Any]] = msgspec.json.decode(moved(text, days))
+        found: list[dict[str, Any]] = decoding.decode(moved(text, days))
         return found
 
 
 def read_cast(folder: Path) -> Cast:
     """Read the cast of a fixtures folder."""
     document = strict_yaml.read(folder / "cast.yaml", shown_as="fixtures/cast.yaml")
-    members = msgspec.convert(document["cast"], tuple[Member, ...])
+    members = decoding.convert(document["cast"], tuple[Member, ...])
     return Cast(folder, date.fromisoformat(document["day"]), members)
 
 

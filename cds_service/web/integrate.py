@@ -15,7 +15,7 @@ import msgspec
 from flask import Blueprint, Flask, Response, abort, current_app, render_template, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from cds_service import __version__
+from cds_service import __version__, decoding
 from cds_service.linting import Report, lint
 from cds_service.protocol.access import Access
 from cds_service.protocol.service import Service
@@ -187,7 +187,7 @@ def _service(here: Counter, raw: bytes) -> ServiceRules:
     if named:
         return services[named]
     try:
-        hook = msgspec.json.decode(raw, type=_Hook).hook
+        hook = decoding.decode(raw, _Hook).hook
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         hook = ""
     return next((one for one in services.values() if one.service.hook == hook), services[EXAMPLE])

@@ -24,6 +24,8 @@ from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 
+from cds_service import decoding
+
 COUNTER, GAUGE, MOST, HISTOGRAM = "counter", "gauge", "gauge, the highest of all processes", "histogram"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZE, _HEAD = 256 * 1024, struct.Struct("<B7xII")
@@ -88,6 +90,9 @@ class Snapshot(msgspec.Struct):
     gauges: dict[str, float] = {}
 
 
+_snapshot = decoding.unpacker(Snapshot)
+
+
 def key(name: str, *labels: str) -> str:
     """Name one series."""
     return _APART.join((name, *labels))
@@ -136,7 +141,7 @@ class Board:
                 break
             begin = start + _HEAD.size + (valid - 1) * half
             with suppress(msgspec.DecodeError):
-                return msgspec.msgpack.decode(self._memory[begin : begin + lengths[valid - 1]], type=Snapshot)
+                return _snapshot.decode(self._memory[begin : begin + lengths[valid - 1]])
         return Snapshot()
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 from flask import Blueprint, Flask, Response, current_app, make_response, redirect, render_template, request
 
-from cds_service import decide
+from cds_service import decide, decoding
 from cds_service.adapters.auth import Replays
 from cds_service.adapters.deadline import Deadline
 from cds_service.adapters.smart import Refused, SmartClient, SmartServer, Token
@@ -209,7 +209,7 @@ def person(call: HookRequest) -> str:
     """Return name and birth date of the patient, as the record has them: whoever launches the app sees the chart."""
     raw = call.sent().get(PATIENT, b"{}")
     try:
-        found = msgspec.json.decode(raw, type=_Person)
+        found = decoding.decode(raw, _Person)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "patient of the launch"
     first = found.name[0] if found.name else _Name()

@@ -6,11 +6,11 @@ import json
 import time
 from typing import Any
 
-import msgspec
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from cds_service import decoding
 from cds_service.adapters.ledger import Ledger
 from cds_service.adapters.ledger.verifying import verify
 from cds_service.protocol.caller import Caller
@@ -136,7 +136,7 @@ def test_a_call_is_written_down_with_its_cards(site: Site, ledger: Ledger) -> No
     with ledger.database.reading() as connection:
         content, service = connection.exec_driver_sql("SELECT content, service FROM decisions").one()
         cards = connection.exec_driver_sql("SELECT id FROM cards ORDER BY number").scalars().all()
-    said = msgspec.json.decode(content)
+    said = decoding.decode(content)
     assert [card["uuid"] for card in answer["cards"]] == list(cards) == [card["id"] for card in said["cards"]]
     assert "eskd-hyperphosphatemia" in {one["rule"] for one in said["fired"]}
     assert SERVICE.endswith(service)

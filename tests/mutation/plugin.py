@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from _pytest.runner import runtestprotocol
 
+from cds_service import decoding
 from tests.mutation.living import Function, listen, take_over
 from tests.mutation.mutants import Mutant, mutants
 
@@ -51,7 +52,7 @@ class Mutating:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Try every mutant in a child of its own."""
         _say(f"{len(session.items)} tests, {len(self._mutants)} of {self._all} mutants")
-        calls = msgspec.json.decode(self._calls(session))
+        calls = decoding.decode(self._calls(session))
         known = {Function(*one["function"]): one["tests"] for one in calls["tests"]}
         everybody = {Function(*one) for one in calls["everybody"]}
         fate: Counter[tuple[str, str]] = Counter()

@@ -111,7 +111,9 @@ def running(
         process.wait(timeout=60)
         if process.stdout is not None:
             process.stdout.close()
-        said.keep((folder / "log").read_text(encoding="utf-8", errors="replace"))
+        log_text = (folder / "log").read_text(encoding="utf-8", errors="replace")
+        said.keep(log_text)
+    assert "SIGSEGV" not in log_text, "a worker crashed"
 
 
 def eventually(holds: Callable[[], object], seconds: float = 10.0) -> float:

@@ -95,9 +95,7 @@ def test_what_was_decided_is_on_disk_when_the_service_has_stopped(service: Servi
 
 
 def test_a_killed_worker_takes_only_its_own_calls_with_it(service: Service) -> None:
-    """
-    SIGKILL three times under load; what was counted survives.
-    """
+    """SIGKILL three times under load; what was counted survives, and the log says by what it died."""
     with Load(service.url, clients=4) as load:
         time.sleep(1)
         for _ in range(3):
@@ -110,6 +108,7 @@ def test_a_killed_worker_takes_only_its_own_calls_with_it(service: Service) -> N
     assert 3 * 4 >= load.ended["lost"]
     assert {200, "lost"} >= set(load.ended)
     assert 0.8 * load.ended[200] < counted <= load.ended[200] + 12
+    assert 3 == service.log().count('"kind":"SIGKILL"')
 
 
 def replaced_one(service: Service, before: list[int]) -> bool:

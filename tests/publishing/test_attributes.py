@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from cds_service import __version__
+from cds_service import __version__, decoding
 from cds_service.facts.intake import take_in
 from cds_service.facts.model import Facts
 from cds_service.publishing import intended
@@ -198,7 +198,7 @@ def test_a_rule_that_is_not_active_says_that_its_card_is_not_shown(book: RuleBoo
 
 def test_what_is_published_travels_as_json(book: RuleBook) -> None:
     for rule in book.rules:
-        assert rule == msgspec.json.decode(msgspec.json.encode(of(book, rule)))["id"]
+        assert rule == decoding.decode(msgspec.json.encode(of(book, rule)))["id"]
 
 
 def test_a_rule_that_waits_for_a_setting_says_that_it_is_off(changed: Callable[..., RuleBook]) -> None:

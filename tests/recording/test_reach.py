@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cds_service import decoding
 from cds_service.facts import Facts
 from cds_service.facts.evidence import Judgement
 from cds_service.facts.model import Measurement
@@ -97,7 +98,7 @@ def said(judgement: Judgement) -> tuple[object, ...]:
 def test_every_clause_says_the_same_of_what_is_kept(seed: int, facts: TakeIn, book: RuleBook) -> None:
     record = long_record(Random(seed))
     whole, handed = facts(*record), facts(*record)
-    again = restored(msgspec.json.decode(msgspec.json.encode(kept(handed, book)), type=Snapshot))
+    again = restored(decoding.decode(msgspec.json.encode(kept(handed, book)), Snapshot))
     for rule in book.rules.values():
         for node, judge in clauses(rule.document["when"], rule, book):
             for values in thresholds(node, rule, book):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cds_service import decide
+from cds_service import decide, decoding
 from cds_service.facts import Facts, age, take_in
 from cds_service.facts.dates import DAY, parse
 from cds_service.facts.doses import daily
@@ -45,7 +45,7 @@ def pseudonym(*parts: str) -> str:
 def again(facts: Facts, book: RuleBook) -> Facts:
     """Return facts as they come back from the ledger."""
     kept = msgspec.json.encode(snapshot(facts, units_of(book), reach_of(book)))
-    return restored(msgspec.json.decode(kept, type=type(snapshot(facts, {}))))
+    return restored(decoding.decode(kept, type(snapshot(facts, {}))))
 
 
 def said(outcome: Outcome) -> tuple[Any, ...]:

@@ -69,7 +69,7 @@ FORMS: dict[str, Callable[[dict[str, Any]], bytes]] = {
 
 @pytest.fixture
 def answer(make_app: Callable[..., Flask]) -> Callable[[bytes], tuple[int, Any]]:
-    """Return what asks a service whose ids do not depend on chance, outside of any encounter, where no card is quiet."""
+    """Return what asks a service whose ids do not depend on chance, outside any encounter, where no card is quiet."""
     app = make_app()
 
     def ask(raw: bytes) -> tuple[int, Any]:

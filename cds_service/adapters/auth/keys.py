@@ -12,6 +12,7 @@ import jwt
 import msgspec
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from cds_service import decoding
 from cds_service.adapters import outbound
 from cds_service.adapters.addresses import Origin, parse
 from cds_service.adapters.deadline import Deadline
@@ -130,7 +131,7 @@ class KeyStore:
 def read_keys(raw: bytes) -> dict[str, tuple[Key, ...]]:
     """Return the usable keys of a JSON Web Key Set by their ids. Raises ValueError where it has none."""
     try:
-        found = msgspec.json.decode(raw)
+        found = decoding.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ValueError("not a key set") from None
     entries = found.get("keys") if isinstance(found, dict) else None

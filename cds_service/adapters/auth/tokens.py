@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import jwt
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.addresses import PORTS
 from cds_service.adapters.auth.issuers import ANY_TENANT, Issuer, Issuers
 from cds_service.adapters.auth.keys import ALGORITHMS, KeyStore, KeysUnavailable
@@ -129,7 +130,7 @@ def _part(text: str) -> Part:
     raw = _bytes(text)
     try:
         Body(raw).check_whole()
-        return msgspec.json.decode(raw, type=Part)
+        return decoding.decode(raw, Part)
     except (MalformedJson, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused("shape") from None
 

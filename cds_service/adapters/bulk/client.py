@@ -10,6 +10,7 @@ from typing import Any
 import jwt
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.bulk.places import Place
 from cds_service.errors import SettingsError
 
@@ -52,7 +53,7 @@ def read_client_key(client_id: str, file: str) -> ClientKey | None:
     try:
         if path.stat().st_mode & 0o077:
             raise _bad("The file with the client's key can be read by others: make it 0600.")
-        found = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        found = decoding.decode(path.read_bytes(), dict[str, Any])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         raise _bad("The file with the client's key cannot be read as JSON.") from None
     keys = found.get("keys", [found])
@@ -93,7 +94,7 @@ class Token(msgspec.Struct, frozen=True):
 def token_in(raw: bytes, now: float) -> Token | None:
     """Return the token that an authorization server sent; None where it is none."""
     try:
-        answer = msgspec.json.decode(raw, type=_Answer)
+        answer = decoding.decode(raw, _Answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not _TOKEN.fullmatch(answer.access_token) or answer.token_type.lower() != "bearer":

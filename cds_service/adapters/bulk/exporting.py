@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters import outbound
 from cds_service.adapters.bulk.places import Place
 from cds_service.adapters.bulk.talking import ExportFailed, Line, failed, pauses, wait_of
@@ -94,7 +95,7 @@ class Export:
     def _known(self) -> State:
         new = State(self._line.places.kick_off.url, self._kinds)
         try:
-            found = msgspec.json.decode((self._folder / STATE).read_bytes(), type=State)
+            found = decoding.decode((self._folder / STATE).read_bytes(), State)
         except (OSError, msgspec.DecodeError):
             return new
         if (found.source, found.kinds) != (new.source, new.kinds):
@@ -230,7 +231,7 @@ class Export:
 
 def _manifest(body: bytes) -> Manifest:
     try:
-        return msgspec.json.decode(body, type=Manifest)
+        return decoding.decode(body, Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise failed("manifest") from None
 

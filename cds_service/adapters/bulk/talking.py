@@ -13,6 +13,7 @@ from uuid import uuid4
 import msgspec
 import requests
 
+from cds_service import decoding
 from cds_service.adapters import outbound
 from cds_service.adapters.bulk.client import ClientKey, Token, form_of, token_in
 from cds_service.adapters.bulk.places import Place, Places
@@ -153,7 +154,7 @@ class Line:
     def _decoded(self, place: Place) -> _Configuration:
         answer = self.ask(place, signed=False)
         try:
-            return msgspec.json.decode(answer.body if answer.status == 200 else b"", type=_Configuration)
+            return decoding.decode(answer.body if answer.status == 200 else b"", _Configuration)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise failed(
                 "smart-configuration", "Without CDS_BULK_CLIENT_ID a server without tokens is asked."

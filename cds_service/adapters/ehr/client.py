@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 import requests
 
+from cds_service import decoding
 from cds_service.adapters.ehr.record import Context, fill
 from cds_service.errors import CdsError
 
@@ -164,7 +165,7 @@ def _limited(response: requests.Response) -> bytes:
 
 def _object(body: bytes) -> dict[str, Any] | None:
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return decoding.decode(body, dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.ehr.record import LocalRecord
 from cds_service.adapters.ehr.search import Resource, reference_in
 from cds_service.errors import CdsError
@@ -29,7 +30,7 @@ _SHARED = frozenset({"Medication"})
 
 _UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError, RecursionError, msgspec.DecodeError)
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_decode = decoding.decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -56,8 +57,8 @@ class _Call(msgspec.Struct):
     hook: str = ""
 
 
-_call = msgspec.json.Decoder(_Call).decode
-_whose = msgspec.json.Decoder(_Whose).decode
+_call = decoding.decoder(_Call).decode
+_whose = decoding.decoder(_Whose).decode
 
 
 class Patients:

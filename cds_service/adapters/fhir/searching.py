@@ -7,6 +7,7 @@ from urllib.parse import urljoin
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.addresses import Origin, parse
 from cds_service.adapters.deadline import Deadline
 from cds_service.adapters.outbound import Failed
@@ -30,7 +31,7 @@ class _Page(msgspec.Struct):
     entry: list[Raw] | None = None
 
 
-_page = msgspec.json.Decoder(_Page)
+_page = decoding.decoder(_Page)
 _MORE = [{"relation": "next", "url": "more"}]
 
 

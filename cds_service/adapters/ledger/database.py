@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
+from cds_service import decoding
 from cds_service.errors import SettingsError, Unavailable
 
 # How long a transaction waits for a lock that another process holds, in seconds (RELIABILITY 3.19).
@@ -198,7 +199,7 @@ def _sqlite(path: Path) -> Engine:
 _BOTH: Any = {
     "hide_parameters": True,  # an error's text would quote what was to be stored
     "json_serializer": lambda value: msgspec.json.encode(value).decode(),
-    "json_deserializer": msgspec.json.decode,
+    "json_deserializer": decoding.decode,
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import msgspec
 from sqlalchemy import FromClause, select
 
+from cds_service import decoding
 from cds_service.adapters.governance.tables import audit
 from cds_service.adapters.governance.tables import decided as changes
 from cds_service.adapters.ledger.database import Database
@@ -49,10 +50,10 @@ def _readable(row: dict[str, Any], *, facts: bool) -> dict[str, Any]:
         if row.get(name) is not None:
             row[name] = moment(row[name])
     if "content" in row:
-        row["content"] = msgspec.json.decode(row["content"])
+        row["content"] = decoding.decode(row["content"])
         packed = row.pop("facts")
         if facts and packed:
-            row["facts"] = msgspec.json.decode(zlib.decompress(packed))
+            row["facts"] = decoding.decode(zlib.decompress(packed))
     return row
 
 

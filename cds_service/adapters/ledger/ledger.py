@@ -20,6 +20,7 @@ import msgspec
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from cds_service import decoding
 from cds_service.adapters.ledger import feedback as stored
 from cds_service.adapters.ledger import purging, switches
 from cds_service.adapters.ledger.chain import Chain, Link, Ready
@@ -225,7 +226,7 @@ class Ledger:
             row = connection.execute(select(decisions).where(decisions.c.id == number)).mappings().first()
         if row is None:
             return None
-        content = msgspec.json.decode(row["content"])
+        content = decoding.decode(row["content"])
         return DecisionRow(row["id"], row["at"], row["service"], row["patient"], content, row["facts"])
 
     def flush(self, seconds: float = 10.0) -> bool:

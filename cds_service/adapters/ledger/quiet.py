@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
+from cds_service import decoding
 from cds_service.adapters.ledger.schema import cards, feedback
 from cds_service.adapters.quiet_memory import QuietMemory
 from cds_service.protocol.feedback import OVERRIDDEN
@@ -163,6 +164,6 @@ def _last(connection: Connection, number: Any) -> int:
 def _read(seen: Any) -> tuple[Seen, ...]:
     """Read what was stored; what an older version wrote in another shape keeps nothing quiet."""
     try:
-        return msgspec.convert(seen, tuple[Seen, ...])
+        return decoding.convert(seen, tuple[Seen, ...])
     except msgspec.ValidationError:
         return ()

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.population.files import Chunk, Input
 from cds_service.adapters.population.lines import MEDICATION, Flaw, Line, medication_id, read
 from cds_service.errors import CdsError
@@ -41,8 +42,8 @@ CREATE INDEX IF NOT EXISTS rank ON sheet (urgency DESC, fired DESC, patient);
 _BY_PART = "CREATE INDEX IF NOT EXISTS piece_of ON piece (part)"
 
 Row = tuple[str, int, bytes]
-_rows = msgspec.msgpack.Decoder(list[Row])
-_counts = msgspec.msgpack.Decoder(dict[str, int])
+_rows = decoding.unpacker(list[Row])
+_counts = decoding.unpacker(dict[str, int])
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -136,7 +137,7 @@ class Journal:
         """
         known = dict(self._database.execute("SELECT name, value FROM plan").fetchall())
         if known:
-            different = plan.differs(msgspec.json.decode(known["plan"], type=Plan))
+            different = plan.differs(decoding.decode(known["plan"], Plan))
             if different:
                 raise other_run(different, self.path.parent.parent)
             return float(known["moment"]), int(known["parts"])

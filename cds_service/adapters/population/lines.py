@@ -9,6 +9,7 @@ from typing import IO
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.population.files import BROKEN, Chunk, opened
 
 # What orders refer to, and what belongs to no patient.
@@ -59,7 +60,7 @@ class _Whose(msgspec.Struct, gc=False):
     issue: list[_Issue] = []
 
 
-_whose = msgspec.json.Decoder(_Whose).decode
+_whose = decoding.decoder(_Whose).decode
 
 
 def read(chunk: Chunk, kinds: frozenset[str]) -> Iterator[Line | Flaw]:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import requests
 
+from cds_service import decoding
 from cds_service.adapters import outbound
 from cds_service.adapters.addresses import Origin, parse
 from cds_service.adapters.deadline import Deadline
@@ -191,6 +192,6 @@ def _servers(setting: str) -> Sequence[Origin]:
 
 def _decoded(raw: bytes, shape: type[Any], what: str) -> Any:
     try:
-        return msgspec.json.decode(raw, type=shape)
+        return decoding.decode(raw, shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(what) from None

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.adapters.population import MEDICATION, Chunk, Flaw, Journal, Line, medication_id, read
 from cds_service.adapters.population.journal import Row, Sheet, by_patient, part_of, place_of
 from cds_service.errors import SettingsError
@@ -31,10 +32,10 @@ CHUNK = 32 * 1024 * 1024
 FLAWS = -1
 
 _encode = msgspec.msgpack.Encoder().encode
-_rows = msgspec.msgpack.Decoder(list[Row])
-_flaws = msgspec.msgpack.Decoder(list[tuple[int, int, str]])
-_found = msgspec.msgpack.Decoder(tuple[list[Sheet], dict[str, int]])
-_order = msgspec.msgpack.Decoder(Order)
+_rows = decoding.unpacker(list[Row])
+_flaws = decoding.unpacker(list[tuple[int, int, str]])
+_found = decoding.unpacker(tuple[list[Sheet], dict[str, int]])
+_order = decoding.unpacker(Order)
 
 Package = tuple[int, bytes]
 Screen = Callable[[Order, Journal, int, "Cluster", Path, Progress], None]

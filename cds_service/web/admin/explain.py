@@ -11,6 +11,7 @@ import msgspec
 from flask import request
 from flask.typing import ResponseReturnValue
 
+from cds_service import decoding
 from cds_service.cards.fixed import EXTENSION
 from cds_service.decide import OFF, Decision, respond
 from cds_service.errors import CdsError
@@ -174,6 +175,6 @@ class _Hook(msgspec.Struct):
 def _hook(raw: bytes) -> str:
     """Return the hook that a call says it is of; where it cannot be read, the parser of any hook says why."""
     try:
-        return msgspec.json.decode(raw, type=_Hook).hook
+        return decoding.decode(raw, _Hook).hook
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return PATIENT_VIEW

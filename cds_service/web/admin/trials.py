@@ -7,6 +7,7 @@ from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
+from cds_service import decoding
 from cds_service.adapters.governance import Conflict, Trial
 from cds_service.backtest import Backtest, Changed, by_urgency
 from cds_service.drawing.pairs import Pair, draw_pairs
@@ -31,7 +32,7 @@ def asked_trial(here: AdminDesk, number: str) -> tuple[Trial, Asked, Tuning]:
     found = here.governance.trials.get(number)
     if found is None:
         raise NotFound
-    asked = msgspec.convert(found.request, Asked)
+    asked = decoding.convert(found.request, Asked)
     tuning = asked.decision()
     if tuning.rule not in here.base.rules:
         raise NotFound
@@ -83,7 +84,7 @@ def _name(here: AdminDesk, tuning: Tuning) -> str:
 
 
 def _result(here: AdminDesk, found: Trial, asked: Asked, typed: Typed, status: int = 200) -> ResponseReturnValue:
-    tuning, told = asked.decision(), msgspec.convert(found.result, Tried)
+    tuning, told = asked.decision(), decoding.convert(found.result, Tried)
     about = _about(here, asked, tuning)
     number = tuning.value if not isinstance(tuning.value, bool | str | int) else None
     shown = page(
@@ -139,7 +140,7 @@ def trial_patient(number: str, place: int) -> ResponseReturnValue:
 
 
 def _changed(found: Trial, place: int) -> Changed:
-    told = msgspec.convert(found.result, Tried) if found.state == "done" else None
+    told = decoding.convert(found.result, Tried) if found.state == "done" else None
     if told is None or told.backtest is None or not 0 <= place < len(told.backtest.changed):
         raise NotFound
     return told.backtest.changed[place]
@@ -165,7 +166,7 @@ def save_trial(number: str) -> ResponseReturnValue:
         return redirect(url_for("admin.trial", number=number), 303)
     typed = read_reason(request.form)
     chosen = msgspec.structs.replace(read_days(typed, tuning, here.today), who=me().account.name, why=typed["why"])
-    told = msgspec.convert(found.result, Tried)
+    told = decoding.convert(found.result, Tried)
     fresh = ground(here).checks(chosen)
     if fresh.refused:
         typed.wrong("save", f"It cannot be saved. {fresh.refused}")

@@ -12,6 +12,7 @@ from flask import current_app, request
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from cds_service import decoding
 from cds_service.protocol.caller import Caller
 from cds_service.web.door import DECIDED
 
@@ -68,7 +69,7 @@ def post(number: int, hook: str, path: str, about: str, document: Any) -> Call:
 def decoded(body: bytes) -> Any:
     """Return what a JSON body says; None where it is none."""
     try:
-        return msgspec.json.decode(body)
+        return decoding.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from cds_service import decoding
 from cds_service.schemas import strict_yaml
 from cds_service.terminology import Terminology
 
@@ -56,7 +57,7 @@ class _File(msgspec.Struct, frozen=True):
 def read_choices(fixtures: Path, words: Terminology) -> Choices:
     """Read what can be chosen; code systems are written as FHIR writes them."""
     document = strict_yaml.read(fixtures / FILE, shown_as=f"fixtures/{FILE}")
-    file = msgspec.convert(document, _File)
+    file = decoding.convert(document, _File)
 
     def written(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
         return tuple(msgspec.structs.replace(one, system=words.systems.uri(one.system)) for one in choices)

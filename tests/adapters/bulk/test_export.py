@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from cds_service import decoding
 from cds_service.adapters.bulk import Export, ExportFailed, Line, Places, read_client_key
 from cds_service.adapters.bulk.exporting import STATE
 from cds_service.adapters.bulk.talking import wait_of
@@ -535,4 +535,4 @@ def test_the_state_of_an_export_holds_no_token(bench: Bench, hospital: Hospital)
     bench.run()
 
     assert b"token-" not in (bench.folder / STATE).read_bytes()
-    assert msgspec.json.decode((bench.folder / STATE).read_bytes())["status"] == ""
+    assert decoding.decode((bench.folder / STATE).read_bytes())["status"] == ""
