@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from contextlib import suppress
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -77,19 +78,39 @@ class Unhurried(SocketUnreader):  # type: ignore[misc] # gunicorn has no types
 class Whole(BytesIO):
     """A body that is there: whoever reads all of it gets the very bytes, uncopied."""
 
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._length = len(body)
+
+    def is_read(self) -> bool:
+        """Say whether all of it was read."""
+        return self.tell() == self._length
+
 
 class Answer(Response):  # type: ignore[misc] # gunicorn has no types
     """An answer that leaves in one piece: one system call for us, and the client wakes up once."""
 
     def write(self, arg: bytes) -> None:
         """Send headers and body together where this is all of the body; else one after the other."""
-        if self.headers_sent or self.response_length != len(arg) or self._omits_body:
+        if self.headers_sent or self.response_length != len(arg) or self._omits_body or self.upgrade:
             super().write(arg)
             return
-        head = "".join([*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"])
+        (major, minor), stays = self.req.version, "close" if self.should_close() else "keep-alive"
+        head = (
+            f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\n"
+            f"Date: {_date(int(time.time()))}\r\nConnection: {stays}\r\n"
+        )
+        head += "".join([f"{name}: {value}\r\n" for name, value in self.headers])
         self.headers_sent: bool = True
         self.sent = len(arg)
-        util.write(self.sock, head.encode("latin-1") + arg)
+        util.write(self.sock, f"{head}\r\n".encode("latin-1") + arg)
+
+
+@lru_cache(maxsize=2)
+def _date(moment: int) -> str:
+    """Word a moment as HTTP does, once a second."""
+    said: str = util.http_date(moment)
+    return said
 
 
 class Connection(TConn):  # type: ignore[misc]
@@ -104,6 +125,9 @@ class Connection(TConn):  # type: ignore[misc]
         super().__init__(*args)
         self._clear()
         self.data_ready = True
+        # What the application reads; whether the last request came as soon as the one before it was answered.
+        self.given: Whole | None = None
+        self.is_brisk = True
 
     def _clear(self) -> None:
         self.arrived, self.pieces = bytearray(), list[bytes | memoryview]()
@@ -199,12 +223,21 @@ class Connection(TConn):  # type: ignore[misc]
 
     def hand_over(self, request: Any) -> None:
         """Give a request that was parsed its body; one of which the parser knows another length is left to it."""
+        self.given = None
         if not self.whole:
             return
         if getattr(request.body.reader, "length", None) == len(self.whole):
-            request.body, self.whole = Whole(self.whole), b""
+            self.given, self.whole = Whole(self.whole), b""
+            request.body = self.given
         if self.whole or self.rest:
             self.parser.unreader.unread(self.whole + self.rest)
+
+    def is_read(self) -> bool:
+        """Say whether the request is known to be read to its end; if so the parser need not look for one."""
+        if self.given is None or not self.given.is_read():
+            return False
+        self.given = self.parser.mesg = None
+        return True
 
     def close(self, graceful: bool = False) -> None:
         """Close at once: gunicorn would wait for the client, in the thread of the door."""

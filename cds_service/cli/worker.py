@@ -40,6 +40,9 @@ ROOM = 64 * 1024 * 1024
 TELL = 1.0
 # With no more file descriptors, the door is shut for so long; connections wait in the kernel's queue.
 REST = 0.2
+# For so long a thread that has answered waits for the next request of a client that has been as quick before, and
+# takes it in up to so many parts, each of which may take as long.
+BRISK, PARTS = 0.002, 8
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # How gunicorn is told that a connection stays open.
 _STAYS: Future[bool] = Future()
@@ -105,6 +108,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.leaving: dict[Connection, None] = {}
         self._held, self._told = 0, 0.0
         wsgi.Response = Answer
+        # As plain attributes: gunicorn looks for a setting 22 times in a request, and by __getattr__ that takes 1 us.
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         super().init_process()
 
     def notify(self) -> None:
@@ -192,6 +197,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _first_bytes(self, conn: Connection, silent: Any, client: socket.socket) -> None:
         """Take the first bytes of a request from a client that was silent until now."""
         silent.remove(conn)
+        if silent is self.keepalived_conns:
+            conn.is_brisk = conn.timeout - time.monotonic() > self.cfg.keepalive - BRISK
         self._begins(conn)
         self.poller.modify(client, EVENT_READ, partial(self._more_bytes, conn))
         self._more_bytes(conn, client)
@@ -204,12 +211,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.timeout = time.monotonic() + WHOLE
         self.arriving[conn] = None
 
-    def _goes_on(self, conn: Connection, have: bytes) -> None:
-        """Begin with a request whose first bytes came with the one before it."""
+    def _goes_on(self, conn: Connection, have: bytes = b"") -> None:
+        """Begin with a request of which a part is there: in ``have`` with the one before it, or held already."""
         conn.sock.setblocking(False)
         self._begins(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self._more_bytes, conn))
-        self._take(conn, have)
+        self._held += conn.held
+        if have:
+            self._take(conn, have)
 
     def _more_bytes(self, conn: Connection, client: socket.socket) -> None:
         """Take what has arrived, without waiting."""
@@ -267,13 +276,39 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     # --- a request is answered --------------------------------------------------------------------------------------
 
     def _answer(self, conn: Connection) -> None:
-        """Answer one request of a connection, in a thread of the pool; the thread of the door goes on with it."""
-        stays = False
+        """
+        Answer a request, and those that follow at once, in a thread of the pool; then the door goes on with it.
+
+        To hand a connection to the door and back takes 0.07 ms of CPU, a third of what reading a body does.
+        """
+        stays = self._answer_one(conn)
+        while stays and self._next_is_there(conn):
+            stays = self._answer_one(conn)
+        self.method_queue.defer(self._answered, conn, stays)
+
+    def _answer_one(self, conn: Connection) -> bool:
         try:
-            stays = bool(self.handle(conn))
+            return bool(self.handle(conn))
         except BaseException as problem:  # noqa: BLE001 - the thread has to live on, whatever ends a call
             _log.error("server", extra={"fields": {"event": "server", "kind": type(problem).__name__}})
-        self.method_queue.defer(self._answered, conn, stays)
+            return False
+
+    def _next_is_there(self, conn: Connection) -> bool:
+        """Wait a moment for the next request of a client that is quick; a part of one is for the door to complete."""
+        if not (conn.is_brisk and self.alive and self.tpool.idle) or conn.parser.unreader.buf.getvalue():
+            return False
+        try:
+            conn.sock.settimeout(BRISK)
+            for _ in range(PARTS):
+                more = conn.sock.recv(conn.wants)
+                if not more:
+                    break
+                if conn.receive(more):
+                    conn.timeout = time.monotonic() + WHOLE
+                    return True
+        except (OSError, MemoryError):
+            conn.is_brisk = False
+        return False
 
     def handle(self, conn: Connection) -> Any:
         """Answer one request of a connection."""
@@ -292,6 +327,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
         """Say whether the connection goes on; a body that nobody wanted to read is not waited for."""
+        if keepalive and conn.is_read():
+            return True
         conn.parser.unreader.until = time.monotonic() + DRAIN
         return bool(super()._keepalive_after(conn, keepalive))
 
@@ -299,6 +336,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Keep the connection, or let it go; what came with the last request is the beginning of the next."""
         if not stays:
             self._part(conn)
+        elif conn.held:
+            self._goes_on(conn)
         elif rest := conn.parser.unreader.take_buffered():
             self._goes_on(conn, rest)
         else:

@@ -1,4 +1,8 @@
-"""Clients whose next request comes as soon as the last one is answered, as a whole or in parts."""
+"""
+Clients whose next request comes as soon as the last one is answered: the thread that answered takes it at once.
+
+Whatever is not there as a whole in that moment, the door collects, as it does for everybody else.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,14 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from selectors import DefaultSelector
+from types import SimpleNamespace
 
 import pytest
+from gunicorn.config import Config  # type: ignore[import-untyped]
 
+from cds_service.cli.connection import Connection
+from cds_service.cli.worker import BRISK, PARTS, Worker
 from tests.operations.load import PATH, address_of, hook_call, post
 from tests.operations.running import Service, running
 
@@ -89,7 +98,7 @@ def test_every_call_of_many_on_one_connection_gets_its_own_answer(client: Client
         assert {f"Patient/{patient}"} == patient_of(client.call(about(patient)))
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.006, 0.1], ids=str)
+@pytest.mark.parametrize("pause", [0.0, BRISK * 3, 0.1], ids=str)
 @pytest.mark.parametrize("cuts", [(1,), (20,), (-1,), (120, 121), (30, 400), (-2, -1)], ids=str)
 def test_a_next_request_that_comes_in_parts_is_answered(client: Client, cuts: tuple[int, ...], pause: float) -> None:
     client.call(about("pat-1"))
@@ -101,13 +110,13 @@ def test_a_next_request_that_comes_in_parts_is_answered(client: Client, cuts: tu
     assert {"Patient/pat-1"} == patient_of(client.call(about("pat-1")))
 
 
-def test_many_parts_are_answered(client: Client) -> None:
+def test_more_parts_than_a_thread_waits_for_are_answered(client: Client) -> None:
     client.call(about("pat-1"))
     raw = about("somebody")
-    step = len(raw) // 24
+    step = len(raw) // (PARTS * 3)
     pieces = [raw[place : place + step] for place in range(0, len(raw), step)]
 
-    assert {"Patient/somebody"} == patient_of(client.call(*pieces, pause=0.001))
+    assert {"Patient/somebody"} == patient_of(client.call(*pieces, pause=BRISK / 2))
 
 
 def test_two_requests_at_once_after_one_are_both_answered(client: Client) -> None:
@@ -154,3 +163,63 @@ def test_headers_of_an_answer(client: Client) -> None:
     assert "close" == closes["connection"]
     assert b"" == client.socket.recv(1)
     assert abs(time.time() - said) < 30
+
+
+# --- one thread ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Worker, Connection, socket.socket]]:
+    """Return a worker with an idle thread, a connection that was answered just now, and its client."""
+    here, there = socket.socketpair()
+    worker = Worker.__new__(Worker)
+    worker.alive, worker.tpool = True, SimpleNamespace(idle=1)
+    worker.poller, worker.arriving, worker._held = DefaultSelector(), {}, 0
+    conn = Connection(Config(), there, ("127.0.0.1", 1), ("127.0.0.1", 2))
+    conn.init()
+    with here, there, worker.poller:
+        yield worker, conn, here
+
+
+def test_the_thread_takes_what_is_there_as_a_whole(pair: tuple[Worker, Connection, socket.socket]) -> None:
+    worker, conn, client = pair
+    client.sendall(about("pat-1"))
+
+    assert worker._next_is_there(conn)
+    assert conn.is_brisk
+
+
+def test_it_leaves_a_part_to_the_door(pair: tuple[Worker, Connection, socket.socket]) -> None:
+    worker, conn, client = pair
+    client.sendall(about("pat-1")[:300])
+
+    assert not worker._next_is_there(conn)
+    worker._answered(conn, stays=True)
+    assert {conn: None} == worker.arriving
+    assert 300 == conn.held == worker._held
+
+
+def test_it_waits_for_a_client_that_was_slow_once_no_more(pair: tuple[Worker, Connection, socket.socket]) -> None:
+    worker, conn, client = pair
+
+    assert not worker._next_is_there(conn)
+    client.sendall(about("pat-1"))
+    assert not worker._next_is_there(conn)
+    assert 0 == conn.held
+
+
+@pytest.mark.parametrize("why", ["stopping", "all threads are busy"])
+def test_it_does_not_wait_where_others_do(pair: tuple[Worker, Connection, socket.socket], why: str) -> None:
+    worker, conn, client = pair
+    worker.alive, worker.tpool.idle = why != "stopping", int(why == "stopping")
+    client.sendall(about("pat-1"))
+
+    assert not worker._next_is_there(conn)
+    assert 0 == conn.held
+
+
+def test_a_client_that_has_hung_up_is_none(pair: tuple[Worker, Connection, socket.socket]) -> None:
+    worker, conn, client = pair
+    client.close()
+
+    assert not worker._next_is_there(conn)
