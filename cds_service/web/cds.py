@@ -201,7 +201,7 @@ def call(service_id: str) -> Response:
     result, status, note = "unexpected", 503, Note(id_of(request.environ))
     try:
         if MET in request.environ:
-            raise request.environ[MET]
+            raise request.environ.pop(MET)  # else both would hold each other until the garbage collector comes
         caller = current.admit(request.environ)
         check_media_type()
         with current.guard.room_for(expected_length()):

@@ -43,8 +43,9 @@ class Express:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (WSGI)."""
         path: str = environ["PATH_INFO"]
-        if path.startswith(PREFIX) and self._is_usual(environ):
-            started, service_id, note = perf_counter(), path[len(PREFIX) :], Note(id_of(environ))
+        service_id = path[len(PREFIX) :] if path.startswith(PREFIX) else ""
+        if service_id in self.engine.shelf.book.services and self._is_usual(environ):
+            started, note = perf_counter(), Note(id_of(environ))
             body = self._answer(service_id, environ, note)
             if body is not None:
                 self.engine.tell(service_id, "200", started, note)

@@ -6,7 +6,7 @@ import logging
 import math
 
 import msgspec
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from cds_service import errors
@@ -112,6 +112,8 @@ def register(app: Flask) -> None:
 
 
 def _http(problem: HTTPException) -> Response:
+    # It has been raised: that the request still holds it would keep both until the garbage collector comes.
+    request.routing_exception = None
     status = problem.code or 400
     if status >= 500:
         return unavailable()
