@@ -9,9 +9,10 @@ import time
 from contextlib import suppress
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
+from typing import Any, ClassVar
 
 from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn.http.message import Request  # type: ignore[import-untyped]
 from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
 from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
@@ -20,6 +21,8 @@ from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
 TAKE = 10.0
 # Bytes: headers; the line before a chunk; a request; what is taken at once.
 HEAD, LINE, MOST, PIECE = 64 * 1024, 1024, 9 * 1024 * 1024, 1024 * 1024
+# Of so many clients it is known whether they are trusted proxies.
+ADDRESSES = 1_000
 _END, _CONTINUE = b"\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
@@ -73,6 +76,21 @@ class Unhurried(SocketUnreader):  # type: ignore[misc] # gunicorn has no types
         finally:
             self.sock.settimeout(TAKE)
         return found
+
+
+class Asked(Request):  # type: ignore[misc] # gunicorn has no types
+    """A request; whether its sender is a proxy that is trusted is found out once for each address."""
+
+    _trusted: ClassVar[dict[str, bool]] = {}
+
+    def _peer_is_trusted_proxy(self) -> bool:
+        address = self.peer_addr[0]
+        known = self._trusted.get(address)
+        if known is None:
+            if len(self._trusted) >= ADDRESSES:
+                self._trusted.clear()
+            known = self._trusted[address] = bool(super()._peer_is_trusted_proxy())
+        return known
 
 
 class Whole(BytesIO):
@@ -209,7 +227,7 @@ class Connection(TConn):  # type: ignore[misc]
         """Hand what has arrived to the parser, in the thread of the request; a whole body follows (``hand_over``)."""
         if not self.initialized:
             self.init()
-            self.parser.unreader = Unhurried(self.sock)
+            self.parser.unreader, self.parser.mesg_class = Unhurried(self.sock), Asked
         self.whole, rest = b"", b""
         if self.pieces:
             sent = b"".join(self.pieces)

@@ -16,8 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config  # type: ignore[import-untyped]
+from gunicorn.http.unreader import IterUnreader  # type: ignore[import-untyped]
 
-from cds_service.cli.connection import Connection
+from cds_service.cli.connection import Asked, Connection
 from cds_service.cli.worker import BRISK, PARTS, Worker
 from tests.operations.load import PATH, address_of, hook_call, post
 from tests.operations.running import Service, running
@@ -223,3 +224,27 @@ def test_a_client_that_has_hung_up_is_none(pair: tuple[Worker, Connection, socke
     client.close()
 
     assert not worker._next_is_there(conn)
+
+
+# --- whose word about the way it came counts -------------------------------------------------------------------------
+
+
+def asked_by(address: str) -> Asked:
+    """Return a request that says it came by TLS."""
+    raw = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: https\r\n\r\n"
+    return Asked(Config(), IterUnreader([raw]), (address, 1), 1)
+
+
+def test_only_a_trusted_proxy_says_that_a_request_came_by_tls() -> None:
+    for _ in range(2):
+        assert "https" == asked_by("127.0.0.1").scheme
+        assert "http" == asked_by("10.0.0.7").scheme
+
+
+def test_addresses_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cds_service.cli.connection.ADDRESSES", 3)
+    for number in range(10):
+        assert "http" == asked_by(f"10.0.0.{number}").scheme
+    assert "https" == asked_by("127.0.0.1").scheme
+
+    assert 3 >= len(Asked._trusted)

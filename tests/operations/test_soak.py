@@ -14,9 +14,9 @@ def rows(*memory: float) -> list[Row]:
     return [(60.0 * place, (size, 90.0), 100, 180) for place, size in enumerate(memory)]
 
 
-def test_growth_counts_in_the_second_half_of_the_time_only_and_worker_by_worker() -> None:
-    assert pytest.approx([0, 0]) == slopes(rows(100, 110, 120, 130, 130, 130, 130, 130))
-    assert pytest.approx([20, 0]) == slopes(rows(100, 100, 100, 100, 100, 102, 104, 106))
+def test_what_goes_back_within_two_minutes_is_no_growth_and_each_worker_counts_by_itself() -> None:
+    assert pytest.approx([0, 0]) == slopes(rows(100, 105, 100, 104, 106, 100, 100, 109, 150))
+    assert pytest.approx([5, 0]) == slopes(rows(100, 105, 101, 104, 106, 102, 103, 109, 150))
 
 
 def test_one_line_that_stands_out_is_no_trend_of_files() -> None:

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from cds_service.facts import take_in
 from cds_service.facts.records import Prefetch
 from cds_service.protocol import HookRequest
+from cds_service.protocol.prefetch import State
 from cds_service.protocol.wire import CHECKED_WHOLE
 from tests.build import (
+    NOW,
     SERVICE,
     bundle,
     call,
@@ -51,6 +54,25 @@ VALUES: dict[str, dict[str, Any]] = {
     "an empty entry": {"conditions": {**bundle(condition()), "entry": [None, {"resource": condition()}]}},
     "what fits no shape": {"conditions": bundle({**condition(), "onsetDateTime": 7}, condition())},
     "set aside": {"conditions": bundle({**condition(), "verificationStatus": verification("refuted")})},
+}
+SUBJECTS: dict[str, Any] = {
+    "a number": 7,
+    "a list": [{"reference": "Patient/pat-1"}],
+    "null": None,
+    "a reference that is a number": {"reference": 7},
+    "a reference that is null": {"reference": None},
+    "a display only": {"display": "somebody"},
+    "a display too": {"reference": "Patient/pat-1", "display": "somebody"},
+    "a URL": {"reference": "https://fhir.example.org/r4/Patient/pat-1"},
+    "a version": {"reference": "Patient/pat-1/_history/3"},
+    "a group": {"reference": "Group/pat-1"},
+    "somebody else": {"reference": "Patient/pat-2"},
+}
+VALUES |= {
+    f"the subject of the newest result: {name}": {
+        "observations": bundle(observation(), {**observation(value=9.9, days=0), "subject": subject})
+    }
+    for name, subject in SUBJECTS.items()
 }
 COMMON = {
     "patient": patient(),
@@ -91,6 +113,33 @@ def test_both_roads_understand_the_same(
     monkeypatch.setattr("cds_service.web.cds.Prefetch", None)
 
     assert answer(raw) == quick
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_reference_that_stands_twice_in_a_subject_is_refused(
+    answer: Callable[[bytes], tuple[int, Any]], form: str
+) -> None:
+    sent = FORMS[form](call(COMMON))
+    ours = b'"reference": "Patient/pat-1"' if b'": ' in sent else b'"reference":"Patient/pat-1"'
+    place = sent.index(ours, sent.index(b'"observations"')) + len(ours)
+
+    status, said = answer(sent[:place] + b"," + ours.replace(b"pat-1", b"pat-2") + sent[place:])
+
+    assert (400, "twice") == (status, "twice" if "twice" in said["issue"][0]["details"]["text"] else said)
+
+
+@pytest.mark.parametrize("subject", ["a number", "a list", "a reference that is a number"])
+def test_a_result_whose_subject_is_no_reference_is_lacking(make_app: Callable[..., Flask], subject: str) -> None:
+    app = make_app()
+    reader, policy = app.extensions["cds"].reader(app.extensions["cds"].shelf.book), app.extensions["cds"].policy
+    labs = VALUES[f"the subject of the newest result: {subject}"]["observations"]
+    asked = HookRequest.parse(to_json(call({**COMMON, "observations": labs})), "patient-view", Prefetch)
+
+    facts = take_in(asked, reader, NOW.timestamp(), policy)
+
+    assert isinstance(asked.shaped, Prefetch)
+    assert State.TRUNCATED == facts.states["observations"]
+    assert [("observations", "misfit")] == [(one.kind, one.reason) for one in facts.unusable]
 
 
 @pytest.mark.parametrize("form", FORMS)
