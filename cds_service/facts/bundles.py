@@ -21,7 +21,6 @@ from cds_service.facts.records import (
     Prefetch,
     Raw,
     Record,
-    Reference,
     Search,
     Stub,
     present,
@@ -52,7 +51,6 @@ _url = decoding.decoder(str | None)
 _search = decoding.decoder(Search | None)
 _total = decoding.decoder(int | None)
 _lab = decoding.decoder(Lab)
-_subject = decoding.decoder(Reference | None)
 
 
 class Found(msgspec.Struct, gc=False):
@@ -69,8 +67,7 @@ class Value(msgspec.Struct):
     One prefetch value: its resources, and what its arrival says about completeness.
 
     ``labs`` are Observations of a Bundle that was decoded in one go; ``misfits`` counts entries of which nothing
-    can be told. ``paged`` says that what is missing stands on further pages, and nowhere else; ``distinct`` that no two
-    of ``labs`` have the same id.
+    can be told. ``paged`` says that what is missing stands on further pages, and nowhere else.
     """
 
     state: State
@@ -78,7 +75,6 @@ class Value(msgspec.Struct):
     misfits: int = 0
     labs: list[Lab] = []
     paged: bool = False
-    distinct: bool = False
 
     def kinds(self) -> set[str]:
         """Return the kinds of data that were found, apart from what the search merely included."""
@@ -133,13 +129,11 @@ def _open_shaped(value: Record | Bundle | LabBundle | None) -> Value | None:
 
 def _open_labs(bundle: LabBundle) -> Value | None:
     labs = [entry.resource for entry in bundle.entry]
-    names = {lab.id for lab in labs if lab.resourceType == "Observation"}
-    distinct = len(names) == len(labs)
-    if not distinct and any(lab.resourceType != "Observation" for lab in labs):
+    if {lab.resourceType for lab in labs} - {"Observation"}:
         return None
     short = _has_next(bundle.link) or (bundle.total is not None and bundle.total > len(labs))
     state = State.TRUNCATED if short else State.COMPLETE if labs else State.EMPTY
-    return Value(state, labs=labs, paged=short, distinct=distinct)
+    return Value(state, labs=labs, paged=short)
 
 
 def open_value(raw: Raw) -> Value:
@@ -180,11 +174,7 @@ def entries_of(raw: Raw) -> list[tuple[Found, Raw]]:
 def _find(raw: Raw, full_url: str = "", *, included: bool = False) -> Found:
     try:
         record = _peek.decode(raw)
-        if record.resourceType == "Observation":
-            lab = _lab.decode(raw)
-            _subject.decode(lab.subject or b"null")
-            return Found(lab, full_url, included)
-        return Found(record, full_url, included)
+        return Found(_lab.decode(raw) if record.resourceType == "Observation" else record, full_url, included)
     except _WRONG:
         return Found(_remains(raw), full_url, included, misfit=True)
 

@@ -12,7 +12,6 @@ from cds_service.facts.records import Lab, Raw, Record, Reference, present
 from cds_service.protocol.wire import no_twins
 
 OURS, NOBODY, UNRELATED, STRANGER, MERGED = "ours", "no-subject", "unrelated-server", "stranger", "merged-record"
-MISFIT = "misfit"
 _VERSION = re.compile(r"/_history/[^/]*$")
 # FHIR Patient.link: "replaces" and "replaced-by" are records of the same person, "refer" and "seealso" need not be.
 _SAME_PERSON = frozenset({"replaces", "replaced-by"})
@@ -24,7 +23,6 @@ class _Link(msgspec.Struct):
 
 
 _links = decoding.decoder(list[_Link])
-_subject = decoding.decoder(Reference | None)
 
 
 def unversioned(reference: str) -> str:
@@ -45,7 +43,6 @@ class Identity(msgspec.Struct):
     urls: dict[str, str] = {}
     merged: set[str] = set()
     judged: dict[str, str] = {}
-    read: dict[bytes, str] = {}
 
     def learn(self, found: Found) -> None:
         """
@@ -65,9 +62,7 @@ class Identity(msgspec.Struct):
 
     def knows(self, record: Record | Lab) -> bool:
         """Say whether a resource refers to the patient in a way that was already found to mean this patient."""
-        if isinstance(record, Lab):
-            return self.about(record.subject) == OURS
-        if record.patient is not None or record.resourceType == "Patient":
+        if isinstance(record, Record) and (record.patient is not None or record.resourceType == "Patient"):
             return False
         return record.subject is not None and self.judged.get(record.subject.reference or "") == OURS
 
@@ -75,28 +70,9 @@ class Identity(msgspec.Struct):
         """Say whether a resource is the patient's own: OURS, STRANGER, or one of the reasons for setting it aside."""
         if record.resourceType == "Patient":
             return MERGED if record.id in self.merged else self._same(record.id)
-        if isinstance(record, Lab):
-            return self.about(record.subject)
-        verdicts = [self._of(one.reference) for one in (record.subject, record.patient) if one is not None]
+        named = [record.subject, record.patient] if isinstance(record, Record) else [record.subject]
+        verdicts = [self._of(reference.reference) for reference in named if reference is not None]
         return STRANGER if STRANGER in verdicts else (verdicts or [NOBODY])[0]
-
-    def about(self, subject: Raw) -> str:
-        """
-        Say whose an Observation is by its subject, which nearly all results of a patient write in the same bytes.
-
-        MISFIT where that is no Reference. Raises MalformedJson where a member of it stands twice.
-        """
-        sent = bytes(subject)
-        verdict = self.read.get(sent)
-        if verdict is None:
-            no_twins(sent)
-            try:
-                reference = _subject.decode(sent or b"null")
-                verdict = self._of(reference.reference) if reference else NOBODY
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                verdict = MISFIT
-            self.read[sent] = verdict
-        return verdict
 
     def _of(self, reference: str | None) -> str:
         if not reference:

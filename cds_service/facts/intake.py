@@ -13,7 +13,7 @@ from cds_service.facts import bundles, conditions, drafts, medications, model, o
 from cds_service.facts.bundles import KIND_OF, Found, Value
 from cds_service.facts.dates import DAY, parse
 from cds_service.facts.horizon import oldest_day
-from cds_service.facts.identity import MISFIT, OURS, STRANGER, Identity, unversioned
+from cds_service.facts.identity import OURS, STRANGER, Identity, unversioned
 from cds_service.facts.model import Diagnosis, Draft, Facts, Medication, PastMedication, Person, Procedure, SetAside
 from cds_service.facts.qualitative import Results
 from cds_service.facts.records import NOTHING, Lab, Raw, Record, meta_of, present
@@ -34,6 +34,8 @@ READERS: dict[str, Callable[[Any, Desk], Iterable[Any]]] = {
 }
 Fact = Diagnosis | Medication | Procedure
 _DEFAULT = Policy()
+# So many code elements of one length are compared, one after the other.
+FEW = 8
 
 
 class _Pile(msgspec.Struct):
@@ -92,43 +94,48 @@ def _file_labs(
     """
     Put the bulk of the laboratory results in order, unread, and return those that need a closer look.
 
-    The bulk is what is beyond doubt: each id once, about the patient, nothing that modifies it.
+    The bulk is what is beyond doubt: each id once, the same reference to the patient, nothing that modifies it.
     """
-    held = [value for value in values.values() if value.labs]
-    labs = held[0].labs if len(held) == 1 else [lab for value in held for lab in value.labs]
-    distinct = held[0].distinct if len(held) == 1 else len({lab.id for lab in labs}) == len(labs)
-    if not distinct or any(isinstance(found.record, Lab) for found in others):
-        return [_looked_at(lab, held, identity) for lab in labs]
+    held = [value.labs for value in values.values() if value.labs]
+    labs = held[0] if len(held) == 1 else list(chain.from_iterable(held))
+    if len({lab.id for lab in labs}) < len(labs) or any(isinstance(found.record, Lab) for found in others):
+        return [Found(lab) for lab in labs]
+    plain = _reference_to_patient(labs, identity)
     rest: list[Found] = []
     by_code: dict[bytes, list[Waiting]] = {}
-    # The subject seen last, and the code element seen last of each length with its results: bytes are compared faster
-    # than copied and hashed.
-    whose, ours = NOTHING, False
-    alike: dict[int, tuple[Raw, list[Waiting]]] = {}
+    # Code elements by their length, with their results: bytes are compared faster than copied and hashed.
+    alike: dict[int, list[tuple[Raw, list[Waiting]]]] = {}
     for lab in labs:
-        if lab.subject != whose:
-            whose, ours = lab.subject, identity.about(lab.subject) == OURS
-        if not ours or lab.modifierExtension or lab.implicitRules or lab.component:
-            rest.append(_looked_at(lab, held, identity))
+        subject = lab.subject
+        if (
+            plain is None
+            or subject is None
+            or subject.reference != plain
+            or lab.modifierExtension is not NOTHING
+            or lab.implicitRules is not NOTHING
+            or lab.component is not NOTHING
+        ):
+            rest.append(Found(lab))
             continue
         code = lab.code
-        last = alike.get(len(code))
-        if last is None or last[0] != code:
-            last = alike[len(code)] = (code, by_code.setdefault(bytes(code), []))
-        last[1].append((lab, None))
-    for element, waiting in by_code.items():
-        observations.file(desk.labs(element), waiting, desk, pile.labs)
+        known = alike.setdefault(len(code), [])
+        for element, waiting in known:  # noqa: B007 - it is the list of the element where the search ends
+            if element == code:
+                break
+        else:
+            waiting = by_code.setdefault(bytes(code), [])
+            if len(known) < FEW:
+                known.append((code, waiting))
+        waiting.append((lab, None))
+    for sent, waiting in by_code.items():
+        observations.file(desk.labs(sent), waiting, desk, pile.labs)
     return rest
 
 
-def _looked_at(lab: Lab, held: list[Value], identity: Identity) -> Found:
-    """Return a result for a closer look. Where its subject is no Reference, what was sent is not all there."""
-    if identity.about(lab.subject) != MISFIT:
-        return Found(lab)
-    for value in held:
-        if any(one is lab for one in value.labs):
-            value.state, value.paged = State.TRUNCATED, False
-    return Found(Record(resourceType="Observation", id=lab.id), misfit=True)
+def _reference_to_patient(labs: list[Lab], identity: Identity) -> str | None:
+    """Return how the first result refers to the patient, if it is this patient; else None."""
+    subject = labs[0].subject if labs else None
+    return subject.reference if subject and subject.reference and identity.whose(labs[0]) == OURS else None
 
 
 def _finder(everything: list[Found], identity: Identity) -> Callable[[str], Record | None]:

@@ -92,7 +92,7 @@ class Lab(msgspec.Struct, gc=False, omit_defaults=True):
     status: str | None = None
     category: Raw = NOTHING
     code: Raw = NOTHING
-    subject: Raw = NOTHING
+    subject: Reference | None = None
     encounter: Raw = NOTHING
     effectiveDateTime: str | None = None
     issued: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, deque
 from collections.abc import Callable, MutableMapping
 from functools import cache
@@ -39,12 +38,12 @@ from cds_service.web import problems
 from cds_service.web.completion import completed, in_our_names
 from cds_service.web.door import Door
 from cds_service.web.evidence import Evidence
+from cds_service.web.logs import say
 from cds_service.web.metrics import Told
 from cds_service.web.quarantine import Quarantine
 from cds_service.web.requests import DISCOVERY, Guard, Note, Pace, id_of
 from cds_service.web.settings import MAX_BODY
 
-log = logging.getLogger("cds_service")
 blueprint = Blueprint("cds", __name__)
 # Answers hold patient data: nobody stores them, and no browser guesses what they are.
 PROTECTED = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
@@ -136,12 +135,11 @@ class Engine:
         """Log and count that a call was answered: which service, how it ended, how long it took since ``started``."""
         name, spent = service_id if service_id in self.shelf.book.services else "unknown", perf_counter() - started
         self.told.append(Told(name, status, "" if status == 200 else result, spent, note.cards, note.held))
-        if log.isEnabledFor(logging.INFO):
-            fields = {"event": "call", "service": name, "result": result, "status": status, "ms": round(spent * 1e3, 2)}
-            fields |= {"request": note.request, "instance": note.instance, "cards": len(note.cards)}
-            if note.left is not None:
-                fields["budget_left"] = round(note.left * 1e3)
-            log.info("call", extra={"fields": fields})
+        fields = {"event": "call", "service": name, "result": result, "status": status, "ms": round(spent * 1e3, 2)}
+        fields |= {"request": note.request, "instance": note.instance, "cards": len(note.cards)}
+        if note.left is not None:
+            fields["budget_left"] = round(note.left * 1e3)
+        say(fields)
 
     def _count(self, decision: decide.Decision) -> None:
         events = [_event(one.judgement.verdict.word, one.rule.id) for one in decision.outcomes]

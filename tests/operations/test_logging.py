@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cds_service.web.logs import MOST, JsonLines, ToStandardError
+from cds_service.web.logs import MOST, JsonLines, ToStandardError, say
 from tests.operations.load import hook_call, post
 from tests.operations.running import eventually, running
 
@@ -97,3 +97,28 @@ def test_a_line_that_the_disk_took_in_part_spoils_no_other(
 
     assert 1 == handler.lost
     assert "call" == json.loads(bytes(taken).splitlines()[1])["event"]
+
+
+def test_a_call_is_written_like_every_other_event(
+    record: logging.LogRecord, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cds_service.web.logs.time.time", lambda: record.created)
+    handler = ToStandardError()
+    handler.setFormatter(JsonLines())
+    fields = {"event": "call", "name": "who must not get in"}
+    assert not handler.take(fields), "nobody would write it"
+    handler.start()
+    handler.emit(record)
+    assert handler.take(fields)
+    handler.stop(10)
+
+    first, second = capfd.readouterr().err.splitlines()
+    assert first == second
+    assert "call" == json.loads(second)["event"]
+
+
+def test_calls_are_told_to_others_who_listen(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "cds_service"):
+        say({"event": "call", "status": 200})
+
+    assert [{"event": "call", "status": 200}] == [record.__dict__["fields"] for record in caplog.records]

@@ -137,7 +137,6 @@ def test_a_result_whose_subject_is_no_reference_is_lacking(make_app: Callable[..
 
     facts = take_in(asked, reader, NOW.timestamp(), policy)
 
-    assert isinstance(asked.shaped, Prefetch)
     assert State.TRUNCATED == facts.states["observations"]
     assert [("observations", "misfit")] == [(one.kind, one.reason) for one in facts.unusable]
 
