@@ -69,7 +69,7 @@ class Log:
     def log(self, level: int, msg: object, *words: object, **_: object) -> None:
         """Log an event of the server."""
         failed = sys.exc_info()[0]
-        kind = failed.__name__ if failed else next((str(word) for word in words if word in _SIGNALS), "")
+        kind = failed.__name__ if failed else next((word for word in map(str, words) if word in _SIGNALS), "")
         fields = {"event": "server", "what": str(msg)[:120], "kind": kind}
         _log.log(level, "server", extra={"fields": fields})
 

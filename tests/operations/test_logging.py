@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cds_service.cli.worker import Log
 from cds_service.web.logs import MOST, JsonLines, ToStandardError, say
 from tests.operations.load import hook_call, post
 from tests.operations.running import eventually, running
@@ -122,3 +123,18 @@ def test_calls_are_told_to_others_who_listen(caplog: pytest.LogCaptureFixture) -
         say({"event": "call", "status": 200})
 
     assert [{"event": "call", "status": 200}] == [record.__dict__["fields"] for record in caplog.records]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [((7, "SIGSEGV"), "SIGSEGV"), ((7, 1), ""), ((["pat-1"], {"name": "Doe"}), ""), (("POST", "/x?name=Doe"), "")],
+    ids=str,
+)
+def test_of_what_the_server_says_the_name_of_a_signal_is_written_and_nothing_else(
+    caplog: pytest.LogCaptureFixture, words: tuple[object, ...], kind: str
+) -> None:
+    Log(None).error("Worker (%s) %s", *words)
+
+    assert [{"event": "server", "what": "Worker (%s) %s", "kind": kind}] == [
+        record.__dict__["fields"] for record in caplog.records
+    ]
