@@ -223,14 +223,21 @@ def more(numbers: Sequence[float]) -> float:
     return statistics.median(numbers[middle:]) / statistics.median(numbers[1:middle])
 
 
+def watched(service: Service, every: float, goes_on: Callable[[float], bool]) -> list[Row]:
+    """Measure the workers as long as that goes on, which is asked with the seconds since the beginning."""
+    began, rows = time.monotonic(), []
+    while goes_on(time.monotonic() - began):
+        time.sleep(every)
+        rows.append(measure(service, began))
+    return rows
+
+
 def warm_up(service: Service, calls: int, every: float) -> None:
     """Call as fast as answers come, until nothing new is remembered but for something old."""
-    began = time.monotonic()
     with Rush(service.url) as rush:
-        while rush.ended.total() < calls:
-            time.sleep(every)
-            measure(service, began)
-    print(f"warm after {time.monotonic() - began:.0f} s, {dict(rush.ended)}, overridden {dict(rush.overridden)}")
+        rows = watched(service, every, lambda _: rush.ended.total() < calls)
+    spent = rows[-1][0] if rows else 0.0
+    print(f"warm after {spent:.0f} s, {dict(rush.ended)}, overridden {dict(rush.overridden)}")
     if (set(rush.ended) | set(rush.overridden)) - {200}:
         raise SystemExit("Not every call was answered.")
 
@@ -249,23 +256,15 @@ def soak(minutes: float, every: float, rate: float, warm: int, settles: float) -
         absent.start()
         warm_up(service, warm, every)
         with Ward(service.url, rate, clients=5) as load:
-            watched(service, settles, every)
+            watched(service, every, lambda spent: spent < settles * 60)
             print("counted from here on")
-            rows = watched(service, minutes, every)
+            began = time.monotonic()
+            rows = watched(service, every, lambda spent: spent < minutes * 60)
             trouble.stop()
             absent.stop()
         time.sleep(25)  # until every held connection has had its time
-        calm, same = measure(service, time.monotonic()), workers == service.workers()
+        calm, same = measure(service, began), workers == service.workers()
     return judge(rows, calm, load, trouble, absent, same=same)
-
-
-def watched(service: Service, minutes: float, every: float) -> list[Row]:
-    """Measure the workers for so long."""
-    began, rows = time.monotonic(), []
-    while time.monotonic() - began < minutes * 60:
-        time.sleep(every)
-        rows.append(measure(service, began))
-    return rows
 
 
 def judge(
