@@ -130,7 +130,7 @@ def say(fields: Mapping[str, object]) -> None:
     """
     Log an event of level INFO, as every call is one.
 
-    Where lines go to standard error and nowhere else, past what makes a LogRecord: that took 15 us of a call of 1 ms.
+    Where lines go to standard error and nowhere else, past what makes a LogRecord: that took 10 us of a call of 1 ms.
     """
     if _log.isEnabledFor(logging.INFO) and not (_log.handlers == [_here] and _here.take(fields)):
         _log.info(fields["event"], extra={"fields": fields})
