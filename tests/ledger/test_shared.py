@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -272,6 +273,45 @@ def test_of_many_at_once_one_is_the_first(two: tuple[Ledger, Ledger], monkeypatc
         answers = list(pool.map(lambda n: two[n % 2].replays.seen("iss", "jti", AT + 300, AT), range(64)))
 
     assert 1 == answers.count(False)
+
+
+def test_who_comes_second_does_not_take_the_place_of_the_first(
+    two: tuple[Ledger, Ledger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store's answer to the first is heard late: after that to the second, and all that the second does with it."""
+    replays, ask = two[0].replays, two[0].replays._store.seen
+    asked, second = threading.Event(), threading.Event()
+
+    def late(name: str, until: float, now: float) -> bool:
+        used = ask(name, until, now)
+        asked.set()
+        if not used:
+            assert second.wait(20)
+        return used
+
+    monkeypatch.setattr(replays._store, "seen", late)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(replays.seen, "iss", "jti", AT + 300, AT)
+        assert asked.wait(20)
+        refused = replays.seen("iss", "jti", AT + 300, AT)
+        second.set()
+
+        assert (False, True) == (first.result(20), refused)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["let in here", "turned away here"])
+def test_what_was_used_before_is_known_while_the_store_is_away(
+    two: tuple[Ledger, Ledger], place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in (two[place], two[1 - place]):
+        each.replays.seen("iss", "jti", AT + 300, AT)
+
+    def away(*_: object) -> bool:
+        raise OSError
+
+    monkeypatch.setattr(two[0].replays._store, "seen", away)
+
+    assert [True, False, True] == [two[0].replays.seen("iss", jti, AT + 300, AT) for jti in ("jti", "new", "new")]
 
 
 def test_an_id_may_come_again_when_its_token_has_expired(two: tuple[Ledger, Ledger]) -> None:

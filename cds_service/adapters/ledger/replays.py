@@ -39,7 +39,8 @@ class LedgerReplays:
     def __init__(self, database: Database, counted: Counter[str]) -> None:
         path = database.path
         self._store: _File | _Table = _File(path.with_name(f"{path.name}.tokens")) if path else _Table(database)
-        self.counted, self._own = counted, ReplaysInMemory()
+        # What this process let in, and what it turned away since another had let it in: known when the store is away.
+        self.counted, self._own, self._others = counted, ReplaysInMemory(), ReplaysInMemory()
         self._rests_until = self._purged = 0.0
 
     @property
@@ -50,17 +51,23 @@ class LedgerReplays:
     def seen(self, issuer: str, jti: str, until: float, now: float) -> bool:
         """Say whether this id was used before, and remember it."""
         if self._rests_until and time.monotonic() < self._rests_until:
-            self.counted["replay store down"] += 1
-            return self._own.seen(issuer, jti, until, now)
+            return self._seen_here(issuer, jti, until, now)
         try:
             used = self._store.seen(_name(issuer, jti), until, now)
         except (Unavailable, sqlite3.Error, OSError):
             self._rests_until = time.monotonic() + REST
-            self.counted["replay store down"] += 1
-            return self._own.seen(issuer, jti, until, now)
-        if self._rests_until:  # what was used while the store was away is known here only
-            self._rests_until = 0.0
-        return self._own.seen(issuer, jti, until, now) or used
+            return self._seen_here(issuer, jti, until, now)
+        self._rests_until = 0.0
+        if used:
+            self._others.seen(issuer, jti, until, now)
+            return True
+        # Only the first in the store asks here, where what was used while the store was away is known. Whoever comes
+        # second may be here earlier: were that one remembered as let in, both would be turned away.
+        return self._own.seen(issuer, jti, until, now)
+
+    def _seen_here(self, issuer: str, jti: str, until: float, now: float) -> bool:
+        self.counted["replay store down"] += 1
+        return self._own.seen(issuer, jti, until, now) or self._others.seen(issuer, jti, until, now)
 
     def purge(self, now: float) -> None:
         """Forget what has expired, once a minute; not on the way of a call."""
