@@ -37,7 +37,7 @@ def shell(run: Run, tmp_path: Path) -> Shell:
     of = found.ledger.quiet.pseudonym("patient", "https://ehr.example/fhir", "pat-1")
     for number in range(3):
         found.ledger.write(row(patient=of if number else "another", cards=(card(f"card-{number}"),)))
-    assert found.ledger.flush(5)
+    assert found.ledger.flush(60)
     found.ledger.feedback([overridden("card-1", comment="=cmd|' /C calc'!A0"), accepted("card-0")], "a-service")
     found.ledger.database.close()
     return found

@@ -5,7 +5,6 @@ A setting that is wrong ends the start in one clear line, before a port is open 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from cds_service.errors import SettingsError
 from cds_service.web import Settings
 from cds_service.web.settings import SETTINGS
 from tests.adapters.auth.signing import ISSUER, JKU, PUBLIC_URL
+from tests.moments import quickest, spent
 
 WRONG: dict[str, tuple[dict[str, str], str]] = {
     "auth": ({"CDS_AUTH": "basic"}, "CDS_AUTH"),
@@ -78,10 +78,8 @@ def never(*_: Any) -> Any:
 
 def test_it_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDS_FHIR_BUDGET_MS", "fast")
-    started = time.monotonic()
-    CliRunner().invoke(main, ["serve", "--port", "0"])
 
-    assert time.monotonic() - started < 2
+    assert quickest(lambda: spent(lambda: CliRunner().invoke(main, ["serve", "--port", "0"])), 2.0) < 2
 
 
 def test_issuers_without_our_address_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

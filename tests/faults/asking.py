@@ -44,15 +44,5 @@ def reasons(response: TestResponse) -> set[str]:
     return {one.split(" ")[1] for one in asked.split(", ")} if asked else set()
 
 
-def quickest(tries: int, attempt: Callable[[], float]) -> float:
-    """Return the best of some times: other work on this machine must not fail a test of a deadline."""
-    best = attempt()
-    for _ in range(tries - 1):
-        if best <= BUDGET + GRACE:
-            break
-        best = min(best, attempt())
-    return best
-
-
 def always(reply: Reply) -> Behaviour:
     return answering(lambda _: reply)

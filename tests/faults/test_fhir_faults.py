@@ -24,8 +24,9 @@ from tests.build import (
     prefetch,
 )
 from tests.faults import servers
-from tests.faults.asking import BUDGET, GRACE, SICK, TIGHT, TOKEN, Make, always, asking, post, quickest, reasons
+from tests.faults.asking import BUDGET, GRACE, SICK, TIGHT, TOKEN, Make, always, asking, post, reasons
 from tests.faults.servers import Asked, Behaviour, Reply, Server, answering, fhir, once_asked, running
+from tests.moments import quickest
 
 # --- rows 1 to 6, 11, 12, 16: nothing can be had ---------------------------------------------------------------------
 
@@ -90,7 +91,8 @@ def test_where_nothing_can_be_had_the_answer_is_412_within_the_budget(app_for: M
             assert reasons(response) <= expected | {"no-such-patient"}
             return taken
 
-        assert quickest(3, attempt) <= (BUDGET + GRACE if slow else 8)
+        limit = BUDGET + GRACE if slow else 8
+        assert quickest(attempt, limit) <= limit
 
 
 @pytest.mark.parametrize("name", ["drips the body", "hangs once asked", "status 500", "endless body", "gzip bomb"])
@@ -109,7 +111,7 @@ def test_what_was_prefetched_is_answered_all_the_same(app_for: Make, name: str) 
             assert expected >= reasons(response) > set()
             return taken
 
-        assert quickest(3, attempt) <= BUDGET + GRACE
+        assert quickest(attempt, BUDGET + GRACE) <= BUDGET + GRACE
         assert {"statements", "procedures"} == {kind_of(one) for one in server.asked} or not server.asked
 
 
@@ -280,7 +282,7 @@ def test_where_half_of_the_queries_hang_the_other_half_is_used(app_for: Make) ->
             assert {"too-late"} == reasons(response)
             return taken
 
-        assert quickest(3, attempt) <= BUDGET + GRACE
+        assert quickest(attempt, BUDGET + GRACE) <= BUDGET + GRACE
 
 
 STRANGER = "somebody-else"

