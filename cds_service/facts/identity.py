@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -13,6 +14,7 @@ from cds_service.protocol.wire import no_twins
 
 OURS, NOBODY, UNRELATED, STRANGER, MERGED = "ours", "no-subject", "unrelated-server", "stranger", "merged-record"
 _VERSION = re.compile(r"/_history/[^/]*$")
+_PORTS = {"http": 80, "https": 443}
 # FHIR Patient.link: "replaces" and "replaced-by" are records of the same person, "refer" and "seealso" need not be.
 _SAME_PERSON = frozenset({"replaces", "replaced-by"})
 
@@ -28,6 +30,20 @@ _links = decoding.decoder(list[_Link])
 def unversioned(reference: str) -> str:
     """Return a reference without the version it may name."""
     return _VERSION.sub("", reference)
+
+
+def spelt(base: str) -> str:
+    """Return a base URL as all spell it who mean the same: host in lower case, no default port (RFC 3986, 6.2)."""
+    try:
+        parts = urlsplit(base)
+        port = parts.port
+    except ValueError:
+        return base
+    if "@" in parts.netloc or parts.query or parts.fragment or not parts.hostname:
+        return base
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    own = "" if port in (None, _PORTS.get(parts.scheme)) else f":{port}"
+    return f"{parts.scheme}://{host}{own}{parts.path}"
 
 
 class Identity(msgspec.Struct):
@@ -54,8 +70,10 @@ class Identity(msgspec.Struct):
         record = found.record
         if not isinstance(record, Record) or record.resourceType != "Patient":
             return
-        # A URL that names another id than the resource's own must not make that other patient ours.
-        if found.full_url.startswith("urn:") or found.full_url.endswith(f"/Patient/{record.id}"):
+        # A URL that names another id than the resource's own must not make that other patient ours, nor one on another
+        # server, where somebody else may have that id.
+        base, named, rest = found.full_url.rpartition("/Patient/")
+        if found.full_url.startswith("urn:") or (named and rest == record.id and self._is_here(base)):
             self.urls[found.full_url] = record.id
         if record.id == self.patient_id and present(record.link):
             self.merged.update(_same_person(record.link))
@@ -90,9 +108,12 @@ class Identity(msgspec.Struct):
             return NOBODY
         if base and not base.endswith("/"):
             return NOBODY
-        if base and self.bases and base.rstrip("/") not in self.bases:
+        if base and not self._is_here(base.rstrip("/")):
             return UNRELATED if rest == self.patient_id else STRANGER
         return self._same(rest)
+
+    def _is_here(self, base: str) -> bool:
+        return not self.bases or base in self.bases or spelt(base) in {spelt(one) for one in self.bases}
 
     def _same(self, patient_id: str) -> str:
         return OURS if patient_id == self.patient_id or patient_id in self.merged else STRANGER

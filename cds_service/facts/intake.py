@@ -13,7 +13,7 @@ from cds_service.facts import bundles, conditions, drafts, medications, model, o
 from cds_service.facts.bundles import KIND_OF, Found, Value
 from cds_service.facts.dates import DAY, parse
 from cds_service.facts.horizon import oldest_day
-from cds_service.facts.identity import OURS, STRANGER, Identity, unversioned
+from cds_service.facts.identity import NOBODY, OURS, STRANGER, UNRELATED, Identity, unversioned
 from cds_service.facts.model import Diagnosis, Draft, Facts, Medication, PastMedication, Person, Procedure, SetAside
 from cds_service.facts.qualitative import Results
 from cds_service.facts.records import NOTHING, Lab, Raw, Record, meta_of, present
@@ -78,7 +78,8 @@ def take_in(request: HookRequest, reader: Reader, now: float, policy: Policy = _
         pile.aside += [SetAside(key if key in model.KINDS else "other", "misfit")] * value.misfits
     if context.about_orders:
         pile.orders = drafts.orders_of(context, newest, desk, identity)
-    return _facts(pile, desk, _states(values), _horizons(values), about_orders=context.about_orders)
+    states, horizons = _known(_states(values), _horizons(values), pile)
+    return _facts(pile, desk, states, horizons, about_orders=context.about_orders)
 
 
 def _learn_patients(identity: Identity, *sent: Iterable[Found]) -> None:
@@ -155,12 +156,12 @@ def _finder(everything: list[Found], identity: Identity) -> Callable[[str], Reco
 
 
 def _learn_medication(desk: Desk, found: Found, bases: Iterable[str]) -> None:
-    """Remember a Medication under every name by which an order may refer to it."""
+    """Remember a Medication under every name by which an order may refer to it, and one that says nothing as that."""
     record = found.record
-    if isinstance(record, Record) and record.resourceType == "Medication" and medications.names_a_medication(record):
-        local = f"Medication/{record.id}"
+    if isinstance(record, Record) and record.resourceType == "Medication":
+        local, code = f"Medication/{record.id}", record.code if medications.names_a_medication(record) else NOTHING
         for name in (found.full_url, *((local, *(f"{base}/{local}" for base in bases)) if record.id else ())):
-            desk.medication_texts[name] = record.code
+            desk.medication_texts[name] = code
 
 
 def _latest_versions(found: list[Found]) -> list[Found]:
@@ -290,6 +291,21 @@ def _states(values: dict[str, Value]) -> dict[str, State]:
         for kind in value.kinds() if key not in named else ():
             others[kind] = min(value.state, others.get(kind, value.state), key=list(State).index)
     return others | named
+
+
+# Of what is set aside for these reasons nobody knows what it would have said, or of whom.
+_UNKNOWN = frozenset({NOBODY, UNRELATED, "unresolved", "modifier-extension", "other-fhir-version"})
+
+
+def _known(states: dict[str, State], horizons: dict[str, int], pile: _Pile) -> tuple[dict[str, State], dict[str, int]]:
+    """Take back that a kind is known as a whole where something of it had to be set aside unread."""
+    lost = {aside.kind for aside in pile.aside if aside.reason in _UNKNOWN}
+    if model.MEDICATIONS in lost:
+        lost.add(model.PAST_MEDICATIONS)
+    for kind in lost & states.keys():
+        if states[kind] in (State.COMPLETE, State.EMPTY):
+            states[kind] = State.TRUNCATED
+    return states, {kind: day for kind, day in horizons.items() if kind not in lost}
 
 
 def _speaks_for(value: Value, key: str) -> bool:

@@ -213,15 +213,21 @@ def _end(when: When) -> float:
 
 
 def _code(record: Record, desk: Desk) -> Raw | None:
-    """Return the code of the medication: in place, contained, or elsewhere in what was sent; never fetched."""
+    """Return the code of the medication, wherever it was sent, or the name by which it is shown; never fetched."""
     if present(record.medicationCodeableConcept):
         return record.medicationCodeableConcept
-    reference = record.medicationReference.reference if record.medicationReference else None
-    if not reference:
+    named = record.medicationReference
+    if named is None:
         return None
+    reference = named.reference or ""
     if reference.startswith("#"):
         return _contained_code(record, reference[1:])
-    return desk.medication_texts.get(unversioned(reference))
+    known = desk.medication_texts.get(unversioned(reference)) if reference else None
+    if known is not None:
+        return known if present(known) else None
+    # KNOWLEDGE 3.1: what is nowhere in the record may be known by the name that the order shows; Epic sends that.
+    display = bytes(named.display)
+    return Raw(b'{"text":' + display + b"}") if display[:1] == b'"' else None
 
 
 def _contained_code(record: Record, identifier: str) -> Raw | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cds_service.facts import Facts
+from cds_service.protocol.prefetch import State
 from tests.build import (
     ATC,
     LEFT_OUT,
@@ -228,8 +229,33 @@ def test_a_medication_that_was_not_sent_stays_unknown_and_is_never_fetched(facts
     assert reasons(found) <= {"unresolved", "misfit"}
 
 
+@pytest.mark.parametrize("named", [{"reference": "Medication/elsewhere"}, {}, {"identifier": {"value": "5"}}], ids=str)
+def test_a_medication_that_was_not_sent_is_known_by_the_name_that_the_order_shows(
+    facts: TakeIn, named: Resource
+) -> None:
+    shown = {**named, "display": "warfarin 5 mg tablet"}
+    found = facts(prescription(medicationCodeableConcept=LEFT_OUT, medicationReference=shown))
+
+    assert ([True], set()) == ([one.how == "name" for one in found.medications["vka"]], reasons(found))
+
+
+def test_a_name_that_is_none_of_ours_is_not_unknown(facts: TakeIn) -> None:
+    shown = {"reference": "Medication/elsewhere", "display": "lisinopril 10 mg tablet"}
+    found = facts(prescription(medicationCodeableConcept=LEFT_OUT, medicationReference=shown))
+
+    assert (False, set(), State.COMPLETE) == (taken(found), reasons(found), found.states["medications"])
+
+
+@pytest.mark.parametrize("display", [5, None, ["warfarin"], {"text": "warfarin"}, ""], ids=str)
+def test_a_display_that_is_no_text_names_nothing(facts: TakeIn, display: Any) -> None:
+    shown = {"reference": "Medication/elsewhere", "display": display}
+
+    assert not taken(facts(prescription(medicationCodeableConcept=LEFT_OUT, medicationReference=shown)))
+
+
 def test_a_medication_that_was_entered_in_error_names_nothing(facts: TakeIn) -> None:
-    request = prescription(medicationCodeableConcept=LEFT_OUT, medicationReference={"reference": "Medication/w"})
+    named = {"reference": "Medication/w", "display": "warfarin 5 mg tablet"}
+    request = prescription(medicationCodeableConcept=LEFT_OUT, medicationReference=named)
 
     assert not taken(facts(request, medication(id="w", status="entered-in-error")))
 

@@ -10,6 +10,7 @@ import pytest
 
 from cds_service.errors import WrongPatient
 from cds_service.facts import Facts, Policy
+from cds_service.protocol.prefetch import State
 from tests.build import (
     LEFT_OUT,
     NECROSIS,
@@ -159,6 +160,86 @@ def test_the_same_id_on_another_server_is_not_used(facts: TakeIn) -> None:
     found = facts(observation(subject=subject), fhirServer=SERVER)
 
     assert (0, {"unrelated-server"}) == (count(found), {aside.reason for aside in found.set_aside})
+
+
+@pytest.mark.parametrize(
+    ("known", "written"),
+    [
+        ("https://ehr.example/fhir", "https://EHR.example/fhir"),
+        ("https://EHR.Example:443/fhir", "https://ehr.example/fhir"),
+        ("http://ehr.example/fhir/", "http://ehr.example:80/fhir"),
+        ("https://[2001:db8::1]/fhir", "https://[2001:DB8::1]:443/fhir"),
+    ],
+)
+def test_a_server_is_the_same_however_its_address_is_spelt(facts: TakeIn, known: str, written: str) -> None:
+    found = facts(observation(subject={"reference": f"{written}/Patient/{PATIENT}"}), fhirServer=known)
+
+    assert 1 == count(found)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "http://ehr.example/fhir",
+        "https://ehr.example:8443/fhir",
+        "https://ehr.example/FHIR",
+        "https://ehr.example.org/fhir",
+        "https://me@ehr.example/fhir",
+        "https://ehr.example/fhir?x=/",
+        "https://[ehr.example/fhir",
+        "https://ehr.example:no/fhir",
+    ],
+)
+def test_another_address_is_another_server(facts: TakeIn, written: str) -> None:
+    found = facts(
+        observation(subject={"reference": f"{written}/Patient/{PATIENT}"}), fhirServer="https://ehr.example/fhir"
+    )
+
+    assert (0, {"unrelated-server"}) == (count(found), {aside.reason for aside in found.set_aside})
+
+
+def test_a_patient_under_an_address_elsewhere_does_not_make_that_server_ours(facts: TakeIn) -> None:
+    """Somebody else may have that id there."""
+    elsewhere = f"https://other.example/fhir/Patient/{PATIENT}"
+    whole = bundle(entry(patient(), fullUrl=elsewhere))
+    found = facts(observation(subject={"reference": elsewhere}), values={"patient": whole}, fhirServer=SERVER)
+
+    assert (0, {"unrelated-server"}) == (count(found), {aside.reason for aside in found.set_aside})
+
+
+# --- what is set aside is not known to be absent ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "kind"),
+    [
+        (observation(subject=LEFT_OUT), "observations"),
+        (observation(subject={"reference": f"https://other.example/fhir/Patient/{PATIENT}"}), "observations"),
+        (observation(modifierExtension=[{"url": "https://example.org/not", "valueBoolean": True}]), "observations"),
+        (condition(subject={"identifier": {"value": "MRN-1"}}), "conditions"),
+        (procedure(subject=LEFT_OUT), "procedures"),
+        (statement(subject=LEFT_OUT), "statements"),
+        (prescription(subject=LEFT_OUT), "medications"),
+        (prescription(subject=LEFT_OUT), "pastMedications"),
+        (prescription(medicationCodeableConcept=LEFT_OUT, medicationReference={"reference": "x/1"}), "medications"),
+        (prescription(medicationCodeableConcept=LEFT_OUT, medication={"concept": {"text": "x"}}), "medications"),
+    ],
+    ids=str,
+)
+def test_what_is_set_aside_unread_leaves_its_kind_incomplete(facts: TakeIn, one: Resource, kind: str) -> None:
+    """Silence must not look like safety (RELIABILITY.md 2): nobody knows what it would have said."""
+    usual = facts(values={"pastMedications": bundle()})
+    found = facts(one, values={"pastMedications": bundle()}, fhirServer=SERVER)
+
+    assert {kind} <= {name for name, state in found.states.items() if state == State.TRUNCATED}
+    assert State.TRUNCATED not in usual.states.values()
+    assert kind not in found.horizons
+
+
+def test_a_stranger_that_a_site_drops_says_nothing_of_what_is_known_of_the_patient(facts: TakeIn) -> None:
+    found = facts(observation(), observation(subject=reference(STRANGER)), policy=DROP)
+
+    assert State.COMPLETE == found.states["observations"]
 
 
 def test_a_contained_patient_is_not_the_hooks_patient(facts: TakeIn) -> None:

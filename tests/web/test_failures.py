@@ -21,6 +21,7 @@ from cds_service.web import Settings, create_app
 from cds_service.web.cds import Engine
 from cds_service.web.logs import ALLOWED, JsonLines
 from tests.build import (
+    LEFT_OUT,
     NOW,
     RXNORM,
     SERVICE,
@@ -59,6 +60,35 @@ def broken(book: RuleBook, name: str, clause: Callable[..., Judgement]) -> RuleB
 def explode(*_: Any) -> NoReturn:
     """Fail as a rule might, with data in the message."""
     raise ZeroDivisionError(f"{MARK} Rossi, Anna")
+
+
+# --- what cannot be used ----------------------------------------------------------------------------------------------
+
+NOBODY: Resource = {"identifier": {"system": "urn:oid:1.2.3", "value": MARK}}
+UNNAMED: Resource = {"medicationCodeableConcept": LEFT_OUT, "medicationReference": {"reference": f"Medication/{MARK}"}}
+
+
+@pytest.mark.parametrize(
+    ("sent", "unknown", "missing"),
+    [
+        ([condition(), observation(value=8.1, subject=NOBODY)], {"eskd-hyperphosphatemia", "eskd-missing-labs"}, ""),
+        ([condition(subject=NOBODY), observation(value=8.1)], {"eskd-hyperphosphatemia"}, "conditions"),
+        ([condition(), prescription(**UNNAMED)], {"vka-calciphylaxis-risk"}, "medications"),
+    ],
+    ids=["results", "conditions", "orders"],
+)
+def test_what_was_sent_and_could_not_be_used_is_not_taken_for_nothing(
+    book: RuleBook, sent: list[Resource], unknown: set[str], missing: str
+) -> None:
+    """Nobody knows whose it is, or which drug: no card says that there is none, and no silence that all is well."""
+    app = create_app(Settings(auth="none"), book=book, clock=NOW.timestamp)
+    answer = post(app, body(*sent)).json or {}
+    gaps = {gap["rule"]: gap["missing"] for gap in answer["extension"]["org.calcinosis-cds"]["not_evaluated"]}
+
+    assert unknown <= gaps.keys()
+    assert not unknown & fired(answer).keys()
+    assert all(missing in " ".join(gaps[rule]) for rule in unknown)
+    assert MARK not in json.dumps(answer)
 
 
 # --- one rule fails --------------------------------------------------------------------------------------------------
