@@ -65,31 +65,29 @@ class Door:
         """
         Return who calls an address of ours. Raises NotAuthenticated; Unavailable where an issuer's keys are missing.
 
-        A token for a service is also good for its feedback (SECURITY.md 1). A call is decided on once, whichever
-        roads it takes.
+        A token for a service is also good for its feedback (SECURITY.md 1). Who was let in is let in once, whichever
+        roads the call takes; a refusal ends it, and is not kept, since it would hold the call and its body.
         """
         if self.open_to_all:
             return ANYONE
-        decided: Caller | NotAuthenticated | Unavailable | None = environ.get(DECIDED)
-        if decided is None:
-            decided = environ[DECIDED] = self._decide(path, environ)
-        if isinstance(decided, Caller):
-            return decided
-        raise decided
+        known: Caller | None = environ.get(DECIDED)
+        if known is None:
+            known = environ[DECIDED] = self._decide(path, environ)
+        return known
 
-    def _decide(self, path: str, environ: Mapping[str, Any]) -> Caller | NotAuthenticated | Unavailable:
+    def _decide(self, path: str, environ: Mapping[str, Any]) -> Caller:
         if self.verifier is None:
-            return NotAuthenticated("no-issuers")
+            raise NotAuthenticated("no-issuers")
         scheme, _, token = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
         if scheme.lower() != "bearer" or not token:
-            return NotAuthenticated("no-token")
+            raise NotAuthenticated("no-token")
         certificate = self.proxy.certificate(environ)
         try:
             issuer, tenant = self.verifier.verify(token.strip(" "), self._audiences(path), certificate)
         except Refused as refused:
-            return NotAuthenticated(refused.reason)
+            raise NotAuthenticated(refused.reason) from None
         except KeysUnavailable:
-            return Unavailable("The keys of the client cannot be had now.", slug="keys-unavailable")
+            raise Unavailable("The keys of the client cannot be had now.", slug="keys-unavailable") from None
         return Caller(issuer.iss, tenant, self._profiles.get(issuer.profile, STANDARD), issuer.fhir)
 
     def _audiences(self, path: str) -> tuple[str, ...]:

@@ -143,15 +143,10 @@ class Pace:
         self._lock = threading.Lock()
 
     def check_once(self, client: str, environ: MutableMapping[str, Any]) -> None:
-        """Count a request once, whichever roads it takes. Raises TooManyRequests."""
+        """Count a request once, whichever roads it takes. Raises TooManyRequests, which ends it."""
         if _PACED not in environ:
-            environ[_PACED] = None
-            try:
-                self.check(client)
-            except TooManyRequests as refusal:
-                environ[_PACED] = refusal
-        if environ[_PACED] is not None:
-            raise environ[_PACED]
+            environ[_PACED] = True
+            self.check(client)
 
     def check(self, client: str, cost: float = 1.0) -> None:
         """Count a call of a client. Raises TooManyRequests."""

@@ -33,7 +33,8 @@ ENDS: dict[str, End] = {
     "feedback": (400, "POST", f"{SERVICE}/feedback", b"{", JSON),
     "discovery": (200, "GET", "/cds-services", b"", {}),
 }
-BUSY = "no room"
+TELL = f"{SERVICE}/feedback"
+BUSY, NO_TOKEN, NO_TOKEN_TOLD, TOO_OFTEN = "no room", "no token", "no token for feedback", "too often"
 
 
 def left_by(
@@ -72,6 +73,12 @@ def main() -> None:
 
     app.extensions["cds"].answer = busy
     found[BUSY] = left_by(app, "POST", SERVICE, body(), JSON)
+    locked = create_app(Settings(auth="jwt"), clock=NOW.timestamp)
+    paced = create_app(Settings(auth="none"), clock=NOW.timestamp)
+    paced.extensions["cds"].pace.rate = 1e-6
+    left_by(paced, "POST", SERVICE, body(), JSON)  # the first is let in
+    for name, one, path in ((NO_TOKEN, locked, SERVICE), (NO_TOKEN_TOLD, locked, TELL), (TOO_OFTEN, paced, SERVICE)):
+        found[name] = left_by(one, "POST", path, body(), JSON)
     sys.stdout.write(json.dumps(found))
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from tests.build import ROOT
-from tests.web.garbage import BUSY, CALLS, ENDS
+from tests.web.garbage import BUSY, CALLS, ENDS, NO_TOKEN, NO_TOKEN_TOLD, TOO_OFTEN
+
+OTHERS = {BUSY: 503, NO_TOKEN: 401, NO_TOKEN_TOLD: 401, TOO_OFTEN: 429}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def found() -> dict[str, Any]:
     return said
 
 
-@pytest.mark.parametrize(("name", "status"), [*((name, end[0]) for name, end in ENDS.items()), (BUSY, 503)])
+@pytest.mark.parametrize(("name", "status"), [*((name, end[0]) for name, end in ENDS.items()), *OTHERS.items()])
 def test_a_call_leaves_no_garbage(found: dict[str, Any], name: str, status: int) -> None:
     ended, left = found[name]
 
