@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -202,10 +203,8 @@ def call(service_id: str) -> Response:
             raise request.environ.pop(MET)  # else both would hold each other until the garbage collector comes
         caller = current.admit(request.environ)
         check_media_type()
-        with current.guard.room_for(expected_length()):
-            raw = read_body()
-            with current.guard.place(caller.issuer):
-                body = current.answer(service_id, raw, caller, note)
+        with body_in(current.guard) as raw, current.guard.place(caller.issuer):
+            body = current.answer(service_id, raw, caller, note)
         result, status = "200", 200
         return Response(body, headers=ANSWERED)
     except (CdsError, HTTPException) as problem:
@@ -232,10 +231,17 @@ def check_media_type() -> None:
         raise UnsupportedMediaType
 
 
-def expected_length() -> int:
-    """Return how long the body says it is; the most it may be where it does not say, or is too long to be read."""
+@contextmanager
+def body_in(guard: Guard) -> Iterator[bytes]:
+    """Read the body, and take room for it as long as it is needed."""
     length = request.content_length
-    return MAX_BODY if length is None else 0 if length > MAX_BODY else length
+    if length is None:  # it came in chunks, which the server has collected: how much that is is known when it is read
+        raw = read_body()
+        with guard.room_for(len(raw)):
+            yield raw
+    else:
+        with guard.room_for(0 if length > MAX_BODY else length):
+            yield read_body()
 
 
 def read_body() -> bytes:

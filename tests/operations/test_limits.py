@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,21 @@ def test_large_bodies_share_a_room_and_small_ones_need_none() -> None:
     with guard.room_for(MAX_BODY), guard.room_for(MAX_BODY), guard.room_for(MAX_BODY), guard.room_for(MAX_BODY):
         assert ROOM == guard.taken
     assert 0 == guard.taken
+
+
+def test_a_small_body_in_chunks_needs_no_room_either(app: Flask) -> None:
+    """Its length is not announced: it counts for what it is, not for the most that it might be."""
+    guard, raw = app.extensions["cds"].guard, body(condition(), observation(value=8.1))
+    with guard.room_for(ROOM - SMALL):
+        answer = app.test_client().post(
+            SERVICE,
+            input_stream=BytesIO(raw),
+            headers={"Transfer-Encoding": "chunked"},
+            environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
+            **JSON,
+        )
+
+    assert 200 == answer.status_code
 
 
 def test_large_bodies_take_turns_and_small_ones_pass(monkeypatch: pytest.MonkeyPatch) -> None:
