@@ -105,17 +105,17 @@ class Verifier:
             newer = self._keys.renewed(issuer.jku, kid, keys)
             problem = _problem(token, newer, algorithm) if newer else problem
         if problem:
-            raise Refused(problem)
+            raise problem
 
 
-def _problem(token: str, keys: Collection[Key], algorithm: str) -> str:
-    """Return why none of the keys with the token's key id has signed it, "" where one has."""
+def _problem(token: str, keys: Collection[Key], algorithm: str) -> Refused | None:
+    """Return why the token is refused if these are the keys with its key id; None where one of them has signed it."""
     if not keys:
-        return "kid"
+        return Refused("kid")
     fitting = [key for key in keys if key.fits(algorithm)]
     if not fitting:
-        return "alg"
-    return "" if any(_has_signed(key, token, algorithm) for key in fitting) else "signature"
+        return Refused("alg")
+    return None if any(_has_signed(key, token, algorithm) for key in fitting) else Refused("signature")
 
 
 def _has_signed(key: Key, token: str, algorithm: str) -> bool:
