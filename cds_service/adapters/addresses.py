@@ -23,6 +23,9 @@ _LONGEST = 2_000
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.ip_network("::/96")
+# A translator of one's own network makes IPv4 addresses of these, inner ones too, though some say that they are global:
+# local NAT64 (RFC 8215), and stateless translation (RFC 2765).
+_TRANSLATED = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("::ffff:0:0:0/96"))
 # Metadata services of clouds that are not link-local: Alibaba, Oracle, AWS (IPv6), Azure.
 _METADATA = frozenset(
     ipaddress.ip_address(one) for one in ("100.100.100.200", "192.0.0.192", "fd00:ec2::254", "168.63.129.16")
@@ -101,14 +104,21 @@ def _carried(number: Number) -> list[Number]:
         return []
     carried: list[Number] = [number.sixtofour] if number.sixtofour else []
     carried += number.teredo or ()
-    if number in _NAT64 or number in _COMPATIBLE:
-        carried.append(ipaddress.IPv4Address(int(number) & 0xFFFF_FFFF))
+    last = ipaddress.IPv4Address(int(number) & 0xFFFF_FFFF)
+    # With a prefix of 48 bits the address stands further to the front (RFC 6052 2.2), and zeros at the end.
+    if number in _NAT64 or number in _COMPATIBLE or (_is_translated(number) and int(last)):
+        carried.append(last)
     return carried
+
+
+def _is_translated(number: Number) -> bool:
+    return any(number in network for network in _TRANSLATED)
 
 
 def _may(number: Number, *, private: bool) -> bool:
     never = number.is_link_local or number.is_multicast or number.is_unspecified or number in _METADATA
-    return not never and (private or (number.is_global and not getattr(number, "is_site_local", False)))
+    inside = not number.is_global or getattr(number, "is_site_local", False) or _is_translated(number)
+    return not never and (private or not inside)
 
 
 class _LookUp:

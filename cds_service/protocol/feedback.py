@@ -120,7 +120,7 @@ def _from_extension(*places: Mapping[str, Any]) -> str:
         if isinstance(extension, dict):
             words = [_text(value, 200) for name, value in extension.items() if _EPIC.fullmatch(str(name))]
             if any(words):
-                return " - ".join(dict.fromkeys(word for word in words if word))
+                return _text(" - ".join(dict.fromkeys(word for word in words if word)), 500)
     return ""
 
 

@@ -9,6 +9,7 @@ import msgspec
 from cds_service.adapters.deadline import Deadline
 from cds_service.adapters.fhir import Completed, Completing, Wanted
 from cds_service.adapters.fhir.searching import joined, next_link
+from cds_service.facts.bundles import open_value
 from cds_service.facts.model import PATIENT, Facts
 from cds_service.protocol import HookRequest
 from cds_service.protocol.prefetch import State
@@ -48,7 +49,7 @@ def completed(
     if not wanted.keys or call.access is None:
         return call, facts, {}
     context = {"patientId": call.patient_id, "encounterId": call.encounter_id}
-    found = _of_somebody(completing.complete(call.access, wanted, context, deadline, servers))
+    found = _of_somebody(completing.complete(call.access, wanted, context, deadline, servers), wanted)
     values = _values(call, wanted, found)
     if values:
         call = call.completed_by(values)
@@ -64,16 +65,31 @@ def _wanted(call: HookRequest, facts: Facts, service: Service) -> Wanted:
     return Wanted(missing, further)
 
 
-def _of_somebody(found: Completed) -> Completed:
+def _of_somebody(found: Completed, wanted: Wanted) -> Completed:
     """
-    Believe nothing of a server that does not know the patient.
+    Believe nothing of a server that does not know the patient, and no empty search of one that could not show him.
 
-    Its searches find nothing, and nothing would look like safety.
+    Searches of an unknown patient, and with a token that is not good for this one, find nothing, and nothing would
+    look like safety. What they do find names its patient, and is held against the call's like everything else.
     """
-    why = found.failed.get(PATIENT)
-    if why not in NO_PATIENT:
+    why = found.failed.get(PATIENT, "")
+    if why in NO_PATIENT:
+        return Completed({}, dict.fromkeys(found.values, "no-such-patient") | found.failed)
+    if PATIENT not in wanted.queries or why in NOT_ASKED or _shows_patient(found.values.get(PATIENT)):
         return found
-    return Completed({}, dict.fromkeys(found.values, "no-such-patient") | found.failed)
+    empty = [key for key, value in found.values.items() if key != PATIENT and _is_empty(value)]
+    values = {key: value for key, value in found.values.items() if key not in empty}
+    return Completed(values, dict.fromkeys(empty, "patient-not-shown") | found.failed)
+
+
+def _shows_patient(value: bytes | None) -> bool:
+    return value is not None and PATIENT in open_value(msgspec.Raw(value)).kinds()
+
+
+def _is_empty(value: bytes) -> bool:
+    """Say whether a search found nothing that it was for; what was cut off is believed to be empty by nobody."""
+    opened = open_value(msgspec.Raw(value))
+    return opened.state.conclusive and not opened.kinds()
 
 
 def _values(call: HookRequest, wanted: Wanted, found: Completed) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ Names: a resolver that fails, sleeps or lies (RELIABILITY.md 3, row 17; SECURITY
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from cds_service.adapters.addresses import may_connect
 from cds_service.adapters.ehr import LocalRecord
 from tests.build import (
     PATIENT,
@@ -89,6 +91,11 @@ INSIDE = (
     "224.0.0.1",
     "::127.0.0.1",
     "168.63.129.16",
+    "64:ff9b:1::a00:1",
+    "64:ff9b:1:a00:0:100::",
+    "64:ff9b:1::808:808",
+    "::ffff:0:a00:1",
+    "::ffff:0:808:808",
 )
 
 
@@ -105,6 +112,26 @@ def test_a_public_name_that_leads_inside_is_not_followed(
 
         assert (412, {"address-not-permitted"}) == (response.status_code, reasons(response))
         assert 0 == canary.connections
+
+
+@pytest.mark.parametrize(
+    ("number", "private", "may"),
+    [
+        ("64:ff9b:1::a00:1", True, True),
+        ("64:ff9b:1:a00:0:100::", True, True),
+        ("::ffff:0:a00:1", True, True),
+        ("64:ff9b:1::a9fe:a9fe", True, False),
+        ("::ffff:0:a9fe:a9fe", True, False),
+        ("64:ff9b::808:808", False, True),
+        ("::ffff:8.8.8.8", False, True),
+        ("2001:4860:4860::8888", False, True),
+    ],
+)
+def test_a_translator_of_ones_own_network_is_inside(number: str, private: bool, may: bool) -> None:
+    """
+    Local NAT64 (RFC 8215) and stateless translation (RFC 2765); a cloud's metadata service is never reached by them.
+    """
+    assert may == may_connect(ipaddress.ip_address(number), private=private)
 
 
 def test_a_name_that_leads_inside_the_second_time_is_not_followed(named: Make, monkeypatch: pytest.MonkeyPatch) -> None:

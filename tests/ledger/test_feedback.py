@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from cds_service.adapters.ledger import Ledger
 from cds_service.errors import Unavailable
+from cds_service.protocol.feedback import MAX_ID, MAX_ITEMS, read_feedback
 from tests.ledger.cluster import Cluster
 from tests.ledger.conftest import OpenLedger, accepted, many, new_database, overridden
 from tests.moments import quickest, spent
@@ -79,6 +81,26 @@ def test_a_thousand_items_are_one_message(ledger: Ledger) -> None:
 
 
 # --- all or none ------------------------------------------------------------------------------------------------------
+
+
+def test_every_text_at_its_largest_is_stored(ledger: Ledger) -> None:
+    """A text that the table is too narrow for would refuse the whole message, for ever (PostgreSQL)."""
+    long = "\U0001f600" * 10_000
+    epic = "com.epic.cdshooks.feedback.overrideReason.reason"
+    told = {"extension": {f"{epic}{name}": name[0] + long for name in ("Category", "Display", "Title")}}
+    reason = {"code": long, "system": long, "display": long}
+    item = {"card": "c" * MAX_ID, "outcome": "overridden", "outcomeTimestamp": "9999-12-31T23:59:59-14:00"}
+    suggestions = [f"{number:0>{MAX_ID}}" for number in range(MAX_ITEMS)]
+    message = [
+        item | {"overrideReason": told},
+        item | {"card": "d" * MAX_ID, "overrideReason": {"reason": reason, "userComment": long}},
+        item | {"outcome": "accepted", "acceptedSuggestions": suggestions},
+    ]
+    items = read_feedback(json.dumps({"feedback": message}).encode())
+
+    assert 3 == ledger.feedback(items, "s" * 80, long)
+    assert 1 == many(ledger.database, "feedback", "length(reason_display) = 500 AND reason = ''")
+    assert 1 == many(ledger.database, "feedback", "length(comment) = 4000")
 
 
 def test_a_message_that_fails_half_way_is_not_there_at_all(ledger: Ledger) -> None:

@@ -331,11 +331,18 @@ def test_an_id_may_come_again_when_its_token_has_expired(two: tuple[Ledger, Ledg
 def test_what_has_expired_is_purged(two: tuple[Ledger, Ledger]) -> None:
     for number in range(50):
         two[0].replays.seen("iss", str(number), AT + 300, AT)
-    two[0].replays.purge(AT + 301)
-    two[1].replays.purge(AT + 301)
+    two[0].replays.purge(AT + 300 + used.APART + 1)
+    two[1].replays.purge(AT + 300 + used.APART + 1)
 
     # Were the row still there, its later end would say that the token was used.
     assert not two[1].replays.seen("iss", "1", AT + 900, AT + 200)
+
+
+def test_a_clock_that_is_ahead_purges_nothing_that_another_machine_would_let_in(two: tuple[Ledger, Ledger]) -> None:
+    two[0].replays.seen("iss", "jti", AT + 300, AT)
+    two[1].replays.purge(AT + 300 + used.APART - 1)
+
+    assert two[1].replays.seen("iss", "jti", AT + 300, AT)
 
 
 def test_a_token_survives_a_restart(url: str, opened: OpenLedger) -> None:

@@ -82,6 +82,14 @@ def test_a_reason_that_stands_in_an_extension_only(place: str) -> None:
     assert "Clinical - Benefit outweighs risk" == found.reason_display
 
 
+def test_words_of_an_extension_are_cut_to_what_is_stored() -> None:
+    names = [f"com.epic.cdshooks.feedback.overrideReason.reason{name}" for name in ("Category", "Display", "Title")]
+    extension = dict(zip(names, ("c" * 300, "d" * 300, "t" * 300), strict=True))
+    kept = "c" * 200 + " - " + "d" * 200 + " - " + "t" * 94
+
+    assert (500, kept) == (len(kept), one(OVERRIDDEN, overrideReason={"extension": extension}).reason_display)
+
+
 @pytest.mark.parametrize(
     "value", [["suggestion-1"], "suggestion-1", {"id": "suggestion-1"}, [{"id": "suggestion-1"}] * 2]
 )

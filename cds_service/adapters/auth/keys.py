@@ -26,6 +26,8 @@ _PUBLIC = ("kty", "kid", "alg", "use", "crv", "x", "y", "n", "e")
 _RSA_BITS, _KID = range(2048, 8193), 512
 LIMIT, PATIENCE = 256 * 1024, 2.0
 REFRESH, INTERVAL, STALE = 600.0, 30.0, 24 * 3600.0
+# So old is a set only where nobody called for a while, or where the fetch fails: it may hold a key that was withdrawn.
+LATE = 2 * REFRESH
 # Keys that were never had are worth asking for more often than keys that are only missing one.
 RETRY = 5.0
 Fetch = Callable[[str], bytes]
@@ -53,13 +55,26 @@ class KeysUnavailable(Exception):
     """The keys of an issuer were never loaded, or are too old to be believed: nobody can be told apart now (503)."""
 
 
+class _Flight:
+    """A fetch under way; however many wait for it, nobody does so longer than ``PATIENCE`` from its begin."""
+
+    def __init__(self) -> None:
+        self._over, self._deadline = threading.Event(), Deadline(PATIENCE)
+
+    def wait(self) -> None:
+        self._over.wait(self._deadline.remaining())
+
+    def end(self) -> None:
+        self._over.set()
+
+
 class _Kept:
-    """The keys of one address, when they were fetched, when a fetch was last begun, and the fetch under way."""
+    """The keys of one address, when they were fetched, when a fetch was begun or failed, and the fetch under way."""
 
     def __init__(self) -> None:
         self.keys: dict[str, tuple[Key, ...]] = {}
-        self.fetched = self.tried = float("-inf")
-        self.flight: threading.Event | None = None
+        self.fetched = self.tried = self.failed = float("-inf")
+        self.flight: _Flight | None = None
 
 
 class KeyStore:
@@ -67,8 +82,8 @@ class KeyStore:
     The keys behind every ``jku``.
 
     An unknown key id makes us look again, but at most every 30 s, and once at a time; meanwhile, and when the fetch
-    fails, the keys we have stay valid for a day. Keys are renewed beside the calls: only a call that has no key waits.
-    ``clock`` counts seconds and is never set back.
+    fails, the keys we have stay valid for a day. Keys are renewed beside the calls: only a call that has no key waits,
+    and the first one after twenty minutes without a fetch. ``clock`` counts seconds and is never set back.
     """
 
     def __init__(
@@ -81,14 +96,27 @@ class KeyStore:
     def find(self, jku: str, kid: str) -> tuple[Key, ...]:
         """Return the keys with an id, fetching if that may help. Raises KeysUnavailable."""
         kept = self._of(jku)
-        stale = self._age(kept) > STALE
-        if kid not in kept.keys or self._age(kept) > REFRESH:
+        waits = kid not in kept.keys or self._is_late(kept)
+        if waits or self._age(kept) > REFRESH:
             flight = self._begin(jku, kept)
-            if flight is not None and (stale or kid not in kept.keys):
-                flight.wait(PATIENCE)
+            if flight is not None and waits:
+                flight.wait()
         if self._age(kept) > STALE:
             raise KeysUnavailable
         return kept.keys.get(kid, ())
+
+    def renewed(self, jku: str, kid: str, tried: tuple[Key, ...]) -> tuple[Key, ...]:
+        """
+        Return the keys with an id where they are not those that were tried (any more), else none.
+
+        An issuer may replace a key and keep its id. Looked for as seldom as an unknown id: a stranger's signatures,
+        however many, cause no more fetches.
+        """
+        kept = self._of(jku)
+        if kept.keys.get(kid, ()) == tried and (flight := self._begin(jku, kept)) is not None:
+            flight.wait()
+        found = kept.keys.get(kid, ())
+        return () if found == tried else found
 
     def ready(self, addresses: Iterable[str]) -> bool:
         """Say whether the keys of these addresses can be used; those that cannot are asked for, beside the call."""
@@ -100,32 +128,37 @@ class KeyStore:
     def _age(self, kept: _Kept) -> float:
         return self._clock() - kept.fetched
 
+    def _is_late(self, kept: _Kept) -> bool:
+        """Say whether a call should wait for newer keys; not again and again where the address does not answer."""
+        age = self._age(kept)
+        return age > STALE or (age > LATE and self._clock() - kept.failed > REFRESH)
+
     def _of(self, jku: str) -> _Kept:
         with self._guard:
             return self._kept.setdefault(jku, _Kept())
 
-    def _begin(self, jku: str, kept: _Kept) -> threading.Event | None:
+    def _begin(self, jku: str, kept: _Kept) -> _Flight | None:
         """Return the fetch under way, begun now if the last one is long enough ago; else None."""
         with self._guard:
             interval = INTERVAL if kept.keys else RETRY
             if kept.flight is not None or self._clock() - kept.tried < interval:
                 return kept.flight
-            kept.tried, flight = self._clock(), threading.Event()
+            kept.tried, flight = self._clock(), _Flight()
             with suppress(RuntimeError):  # no thread can be started: the next call tries again
                 threading.Thread(target=self._fly, args=(jku, kept, flight), name="keys", daemon=True).start()
                 kept.flight = flight
             return kept.flight
 
-    def _fly(self, jku: str, kept: _Kept, flight: threading.Event) -> None:
+    def _fly(self, jku: str, kept: _Kept, flight: _Flight) -> None:
         try:
             keys = read_keys(self._fetch(jku))
             kept.keys, kept.fetched = keys, self._clock()
-        except Exception:  # noqa: BLE001, S110 - whatever an address answers, the keys we have stay
-            pass
+        except Exception:  # noqa: BLE001 - whatever an address answers, the keys we have stay
+            kept.failed = self._clock()
         finally:
             with self._guard:
                 kept.flight = None
-            flight.set()
+            flight.end()
 
 
 def read_keys(raw: bytes) -> dict[str, tuple[Key, ...]]:

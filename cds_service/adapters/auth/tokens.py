@@ -14,7 +14,7 @@ import msgspec
 from cds_service import decoding
 from cds_service.adapters.addresses import PORTS
 from cds_service.adapters.auth.issuers import ANY_TENANT, Issuer, Issuers
-from cds_service.adapters.auth.keys import ALGORITHMS, KeyStore, KeysUnavailable
+from cds_service.adapters.auth.keys import ALGORITHMS, Key, KeyStore, KeysUnavailable
 from cds_service.adapters.auth.replays import Replays
 from cds_service.errors import MalformedJson
 from cds_service.protocol.wire import Body
@@ -98,16 +98,32 @@ class Verifier:
         kid, algorithm = header.get("kid"), header["alg"]
         if not isinstance(kid, str) or not kid:
             raise Refused("kid")
-        keys = self._keys.find(issuer.jku, kid) if issuer.jku else [key for key in issuer.keys if key.kid == kid]
-        if not keys:
-            raise Refused("kid")
-        key = next((one for one in keys if one.fits(algorithm)), None)
-        if key is None:
-            raise Refused("alg")
-        try:
-            _signatures.decode_complete(token, key.public, [algorithm])
-        except (jwt.PyJWTError, ValueError, TypeError):
-            raise Refused("signature") from None
+        given = tuple(key for key in issuer.keys if key.kid == kid)
+        keys = self._keys.find(issuer.jku, kid) if issuer.jku else given
+        problem = _problem(token, keys, algorithm)
+        if problem and keys and issuer.jku:
+            newer = self._keys.renewed(issuer.jku, kid, keys)
+            problem = _problem(token, newer, algorithm) if newer else problem
+        if problem:
+            raise problem
+
+
+def _problem(token: str, keys: Collection[Key], algorithm: str) -> Refused | None:
+    """Return why the token is refused if these are the keys with its key id; None where one of them has signed it."""
+    if not keys:
+        return Refused("kid")
+    fitting = [key for key in keys if key.fits(algorithm)]
+    if not fitting:
+        return Refused("alg")
+    return None if any(_has_signed(key, token, algorithm) for key in fitting) else Refused("signature")
+
+
+def _has_signed(key: Key, token: str, algorithm: str) -> bool:
+    try:
+        _signatures.decode_complete(token, key.public, [algorithm])
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return False
+    return True
 
 
 def _unverified(token: str) -> tuple[Part, Part]:

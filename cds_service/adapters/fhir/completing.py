@@ -28,6 +28,8 @@ _HOLE = re.compile(r"\{\{\s*context\.(patientId|encounterId)\s*\}\}")
 # Less time than this is not worth a question: it would only be counted as a failure of the server.
 _TOO_SHORT = 0.02
 KEYS = 8
+# So many servers that refuse a parameter are remembered.
+_NARROW = 1_000
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -163,8 +165,20 @@ class Completing:
             except Failed as problem:
                 if problem.reason != "status-400":
                     raise
-            self._narrow.add(origin.url)  # it refuses what it does not know: ask it without, from now on
+            found = read_all(get, url, origin, errand.deadline)
+            self._remember_narrow(origin.url)
+            return found
         return read_all(get, url, origin, errand.deadline)
+
+    def _remember_narrow(self, url: str) -> None:
+        """
+        Ask a server without what it refused, from now on: it answered as soon as that was left out.
+
+        The address may be anything below a listed one, as the client likes; one that finds no place is asked twice.
+        """
+        with self._counting:
+            if len(self._narrow) < _NARROW:
+                self._narrow.add(url)
 
 
 # Orders often name their medication by reference only, and one that did not come along cannot be read.

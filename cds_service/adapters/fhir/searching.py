@@ -57,8 +57,8 @@ def read_all(get: Get, url: str, origin: Origin, deadline: Deadline) -> bytes:
         if more is None:
             break
         entries += more.entry or ()
-        url, page, whole = following, more, not next_of(more)
-        if whole:
+        url, page, whole = following, more, not _has_next(more)
+        if not next_of(more):
             break
     return _bundle(entries[:RESOURCES], first.total, whole=whole and len(entries) <= RESOURCES)
 
@@ -68,7 +68,7 @@ def joined(sent: bytes, rest: bytes) -> bytes:
     first, more = _decoded(sent), _decoded(rest)
     if first is None or more is None:
         return sent
-    return _bundle([*(first.entry or ()), *(more.entry or ())], first.total, whole=not next_of(more))
+    return _bundle([*(first.entry or ()), *(more.entry or ())], first.total, whole=not _has_next(more))
 
 
 def next_link(value: bytes) -> str:
@@ -78,8 +78,13 @@ def next_link(value: bytes) -> str:
 
 
 def next_of(page: _Page) -> str:
-    """Return the address of the next page, as it stands there."""
+    """Return the address of the next page, as it stands there; "" if there is none, or nobody says where."""
     return next((link.url for link in page.link or () if link.relation == "next" and link.url), "")
+
+
+def _has_next(page: _Page) -> bool:
+    """Say whether there is a next page: also where its link leads nowhere, for what stands on it is not here."""
+    return any(link.relation == "next" for link in page.link or ())
 
 
 def followed(named: str, url: str, origin: Origin) -> str | None:
