@@ -140,6 +140,7 @@ class Cluster:
     def remove(self) -> None:
         """Stop the server at once, without writing anything more, and delete what it wrote."""
         if self._process is not None and self._process.poll() is None:
+            self._send(signal.SIGCONT, self._children(self._process.pid))  # where a test failed while it stood still
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(60)
         shutil.rmtree(self.folder, ignore_errors=True)
