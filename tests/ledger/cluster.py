@@ -10,6 +10,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,16 +107,40 @@ class Cluster:
         """Kill the server and all its processes at once, as a power cut of the machine's memory would."""
         process = self._process
         assert process is not None
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for pid in (process.pid, *map(int, children)):
+        children = self._children(process.pid)
+        for pid in (process.pid, *children):
             os.kill(pid, signal.SIGKILL)
         process.wait()
         while any(Path(f"/proc/{pid}").exists() for pid in children):
             time.sleep(0.01)
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let the server and all its processes stand still, as where its disk or host does; then they go on."""
+        process = self._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGSTOP)  # first: it makes no more processes
+        family = (*self._children(process.pid), process.pid)
+        self._send(signal.SIGSTOP, family)
+        try:
+            yield
+        finally:
+            self._send(signal.SIGCONT, family)
+
+    @staticmethod
+    def _send(what: signal.Signals, pids: Sequence[int]) -> None:
+        for pid in pids:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, what)
+
+    @staticmethod
+    def _children(pid: int) -> list[int]:
+        return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
     def remove(self) -> None:
         """Stop the server at once, without writing anything more, and delete what it wrote."""
         if self._process is not None and self._process.poll() is None:
+            self._send(signal.SIGCONT, self._children(self._process.pid))  # where a test failed while it stood still
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(60)
         shutil.rmtree(self.folder, ignore_errors=True)

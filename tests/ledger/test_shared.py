@@ -38,7 +38,13 @@ def shown(ledger: Ledger, name: str, *what: Seen) -> None:
 
 
 @pytest.fixture
-def two(url: str, opened: OpenLedger) -> tuple[Ledger, Ledger]:
+def in_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a call may wait longer than it has patience for, and then goes on without the store."""
+    monkeypatch.setattr(used, "PATIENCE", 20.0)
+
+
+@pytest.fixture
+def two(url: str, opened: OpenLedger, in_no_hurry: None) -> tuple[Ledger, Ledger]:
     """Give the ledgers of two processes."""
     return opened(url), opened(url)
 
@@ -273,9 +279,7 @@ def test_a_token_is_used_once_in_all_processes(two: tuple[Ledger, Ledger]) -> No
     ]
 
 
-def test_of_many_at_once_one_is_the_first(two: tuple[Ledger, Ledger], monkeypatch: pytest.MonkeyPatch) -> None:
-    # On a busy machine a call may wait longer than it has patience for, and then goes on without the store.
-    monkeypatch.setattr(used, "PATIENCE", 20.0)
+def test_of_many_at_once_one_is_the_first(two: tuple[Ledger, Ledger]) -> None:
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: two[n % 2].replays.seen("iss", "jti", AT + 300, AT), range(64)))
 
@@ -345,7 +349,7 @@ def test_a_clock_that_is_ahead_purges_nothing_that_another_machine_would_let_in(
     assert two[1].replays.seen("iss", "jti", AT + 300, AT)
 
 
-def test_a_token_survives_a_restart(url: str, opened: OpenLedger) -> None:
+def test_a_token_survives_a_restart(url: str, opened: OpenLedger, in_no_hurry: None) -> None:
     opened(url).replays.seen("iss", "jti", AT + 300, AT)
 
     assert opened(url).replays.seen("iss", "jti", AT + 300, AT)

@@ -21,7 +21,8 @@ from sqlalchemy.pool import QueuePool
 from cds_service import decoding
 from cds_service.errors import SettingsError, Unavailable
 
-# How long a transaction waits for a lock that another process holds, in seconds (RELIABILITY 3.19).
+# How long a transaction waits for a lock that another process holds, in seconds (RELIABILITY 3.19); on PostgreSQL also
+# how long for each answer, and GRACE (bounded.py) longer where the server stands still.
 PATIENCE = 2.0
 # All who write to PostgreSQL take this lock: numbers then grow in the order in which rows can be seen, and whoever
 # asks for "all after the last" misses none.
@@ -78,9 +79,15 @@ class Database:
 
     @contextmanager
     def _transaction(self, options: dict[str, Any]) -> Iterator[Connection]:
+        pool = self.engine.pool
         try:
-            with self.engine.connect().execution_options(**options) as connection, connection.begin():
-                yield connection
+            with self.engine.connect().execution_options(**options) as connection:
+                try:
+                    with connection.begin():
+                        yield connection
+                finally:
+                    if self.engine.pool is not pool:  # disposed of meanwhile: nobody would take it there, or close it
+                        connection.invalidate()
         except (DBAPIError, PoolTimeout) as failure:
             kind = reason(failure)
             if kind is None:
@@ -211,7 +218,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _postgresql(target: URL) -> Engine:
-    logging.getLogger("psycopg").propagate = False  # its warnings may quote what was to be stored
+    from cds_service.adapters.ledger.bounded import bound  # needs psycopg, which is not installed for SQLite alone
+
+    # Its warnings may quote what was to be stored; without propagation alone logging's last resort would print them.
+    logging.getLogger("psycopg").disabled = True
     # A server that vanished without a word is noticed after the same time (in seconds, milliseconds).
     waits = {"connect_timeout": int(PATIENCE), "tcp_user_timeout": int(PATIENCE * 1000), "keepalives_idle": 10}
     engine = create_engine(
@@ -222,13 +232,18 @@ def _postgresql(target: URL) -> Engine:
         max_overflow=15,
         **_BOTH,
     )
+    bound(engine, PATIENCE)
     event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
 def _begin_postgresql(connection: Connection) -> None:
+    from cds_service.adapters.ledger.bounded import GRACE
+
     options = connection.get_execution_options()
-    wait = int(options.get("patience", PATIENCE) * 1000)
+    patience = options.get("patience", PATIENCE)
+    raw: Any = connection.connection.driver_connection
+    raw.limit, wait = patience + GRACE, int(patience * 1000)
     said = [f"SET LOCAL lock_timeout={wait}", f"SET LOCAL statement_timeout={wait}"]
     if options.get("writing"):
         said.append(f"SET LOCAL synchronous_commit={'on' if options.get('durable', True) else 'off'}")

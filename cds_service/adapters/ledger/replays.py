@@ -17,6 +17,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -33,6 +34,8 @@ PATIENCE, REST = 0.2, 5.0
 PURGE_EVERY = 60.0
 # What has expired is kept so long: the clock of the machine that purges may be ahead of one that still lets it in.
 APART = 300.0
+# So many calls of a process ask PostgreSQL at once; an answer takes a few milliseconds.
+THREADS = 4
 
 
 class LedgerReplays:
@@ -136,13 +139,26 @@ _USE = "INSERT INTO used VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET until = 
 
 
 class _Table:
-    """A table of PostgreSQL without a write-ahead log."""
+    """
+    A table of PostgreSQL without a write-ahead log.
+
+    Asked in threads of its own: for a place in the pool, a new connection, or the answer of a server that stands still
+    a thread may wait for seconds, and the call does not.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.forget()
 
     def seen(self, name: str, until: float, now: float) -> bool:
         """Say whether a name is there that has not expired, and write it down."""
+        asked = self._threads.submit(self._ask, name, until, now)
+        try:
+            return asked.result(PATIENCE)
+        finally:
+            asked.cancel()  # what still waits for a thread then need not be asked any more
+
+    def _ask(self, name: str, until: float, now: float) -> bool:
         statement = postgresql.insert(replays).values(id=name, until=until)
         statement = statement.on_conflict_do_update(
             index_elements=["id"], set_={"until": until}, where=replays.c.until < now
@@ -155,4 +171,5 @@ class _Table:
             connection.execute(delete(replays).where(replays.c.until < now - APART))
 
     def forget(self) -> None:
-        """Nothing to forget: the database does."""
+        """In a process that was forked: the threads are the parent's; the first calls make new ones."""
+        self._threads = ThreadPoolExecutor(THREADS, "ledger-replays")
