@@ -33,7 +33,7 @@ T = TypeVar("T")
 SIZE = 4 * 1024 * 1024
 # Seconds that a process waits for its turn to write, and between two tries: another has it for less than a millisecond,
 # unless it stands still.
-PATIENCE, AGAIN = 0.1, 0.005
+PATIENCE, AGAIN = 0.5, 0.005
 # Which half is valid (0: none); then for each half the number of its writing, its length, and its checksum.
 _FIRST, _HEAD, _HEADS = 8, struct.Struct("<QI16s"), 64
 _NEVER, _MOST = -1, 2**63
