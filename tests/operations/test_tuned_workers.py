@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +57,14 @@ def books(service: Service) -> set[str]:
     return {service.get("/healthz").json()["rule_book"] for _ in range(12)}
 
 
+def replaced(service: Service, signalled: list[int]) -> None:
+    """Kill workers, or let the master replace them."""
+    before = set(service.workers())
+    for one in signalled:
+        os.kill(one, signal.SIGKILL if one in before else signal.SIGHUP)
+    eventually(lambda: len(now := service.workers()) == 2 and not before & set(now), 60)
+
+
 def test_a_decision_reaches_both_workers_within_five_seconds_and_survives_a_restart(tmp_path: Path) -> None:
     with running(tmp_path, "--workers", "2") as service:
         assert {True} == speaking(service)
@@ -75,3 +85,18 @@ def test_a_kill_waits_for_a_second_person_and_then_reaches_both_workers(tmp_path
         assert {True} == speaking(service)
         approve(tmp_path)
         assert 5 > eventually(lambda: speaking(service) == {False}, 5)
+
+
+def test_workers_that_begin_while_the_ledger_is_away_are_as_silent_as_those_before_them(tmp_path: Path) -> None:
+    """After a crash of all of them, and after HUP."""
+    path = tmp_path / "ledger.db"
+    with running(tmp_path, "--workers", "2") as service:
+        decide(tmp_path, "set", f"{PHOSPHATE}.status=retired", *WHY)
+        approve(tmp_path)
+        eventually(lambda: speaking(service) == {False}, 20)
+        path.rename(path.with_suffix(".away"))
+        for signalled in (service.workers(), [service.process.pid]):
+            replaced(service, signalled)
+            assert {False} == speaking(service)
+            assert "ledger-gone" in service.get("/readyz").json()["reasons"]
+        path.with_suffix(".away").rename(path)

@@ -55,6 +55,10 @@ class Governance:
         """Return the decisions that need no approval, or have it, oldest first."""
         return self._changes.decided(connection)
 
+    def numbered(self, connection: Connection) -> tuple[tuple[int, int], Sequence[Tuning]]:
+        """Return how far the decisions are, and those that need no approval, or have it, oldest first."""
+        return self._changes.numbered(connection)
+
     def history(self, rule: str | None = None, name: str | None = None) -> list[Change]:
         """Return changes, newest first."""
         return self._changes.history(rule, name)

@@ -72,10 +72,14 @@ class Changes:
         if connection is None:
             with self._database.reading() as opened:
                 return self.decided(opened)
+        return self.numbered(connection)[1]
+
+    def numbered(self, connection: Connection) -> tuple[tuple[int, int], list[Tuning]]:
+        """Return the numbers of the newest change and the newest ruling, and what was decided (see ``decided``)."""
         newest = (connection.execute(_NEWEST).scalar() or 0, connection.execute(_NEWEST_RULING).scalar() or 0)
         if newest != self._known[0]:
             self._known = (newest, [one.tuning for one in _read(connection) if one.is_decided])
-        return self._known[1]
+        return self._known
 
     def history(self, rule: str | None = None, name: str | None = None) -> list[Change]:
         """Return changes, newest first: all, those of a rule, or those of one thing of a rule."""

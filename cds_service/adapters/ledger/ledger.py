@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service import decoding
 from cds_service.adapters.ledger import feedback as stored
-from cds_service.adapters.ledger import purging, switches
+from cds_service.adapters.ledger import purging, sharing, switches
 from cds_service.adapters.ledger.chain import Chain, Link, Ready
 from cds_service.adapters.ledger.database import PATIENCE, Database, unavailable, unusable
 from cds_service.adapters.ledger.keys import Key, check_key
@@ -47,6 +47,8 @@ log = logging.getLogger("cds_service")
 LOOK_EVERY = 1.5
 # A newly forked process looks once before it answers, and waits so long for it.
 FIRST_LOOK = 1.0
+# A process that begins while the ledger is away would not know what is switched off or decided (sharing.py).
+_NOT_SHARED = "ledger-not-shared"
 
 
 class State(msgspec.Struct, frozen=True):
@@ -63,10 +65,11 @@ class Ledger:
     The ledger of one process.
 
     ``on_tuning`` is told the decisions of admins: in the first look of a process, and whenever they, or the day in
-    UTC, have changed. ``decided`` are those that were known last.
+    UTC, have changed.
 
     It is opened before the processes fork, and holds no connection then; each calls ``start`` afterwards, and
-    ``close`` at its end.
+    ``close`` at its end. What one of them learns of switches and decisions all of them know, also those that are forked
+    later, and while the ledger is away.
     """
 
     def __init__(
@@ -80,10 +83,10 @@ class Ledger:
         self.signing = key.purpose("links")  # for addresses that any process of any machine can check
         self._writer = Writer(self._store, self.counted)
         self._chain = Chain(secrets.token_hex(8), clock())
-        self._switches, self._switched = Switches(), -1
+        self._off, self._decided = sharing.of_switches(), sharing.of_tunings()
+        self._is_shared = True
         self.governance = _governance(database, key, clock)
         self.on_tuning: Callable[[Sequence[Tuning]], None] | None = None
-        self.decided: tuple[Tuning, ...] = ()
         self._told: tuple[tuple[Tuning, ...], int] | None = None
         self._trouble = ""
         self._looked = time.monotonic()
@@ -120,6 +123,9 @@ class Ledger:
         self._writer.reset()
         self._chain = Chain(secrets.token_hex(8), self.clock())
         self._stop, self._told = threading.Event(), None
+        for matter in (self._off, self._decided):
+            matter.begin()
+        self._tell()
         first = threading.Thread(target=self.look, name="ledger-first-look", daemon=True)
         first.start()
         first.join(FIRST_LOOK)
@@ -141,25 +147,49 @@ class Ledger:
             self._tidy()
 
     def look(self) -> None:
-        """Learn what other processes did: cards, overrides, switches. Where that fails, what was known stays."""
+        """
+        Learn what other processes did: cards, overrides, switches, decisions of admins.
+
+        Where that fails, what was known stays, and what another process of this service could learn is taken from it.
+        """
         try:
             with self.database.reading(patience=LOOK_EVERY) as connection:
                 self.learn(connection)
         except Exception as problem:  # noqa: BLE001 - the poller has to live on: a row may be what nobody foresaw
             self._in_trouble(problem)
+            self._follow()
         else:
             self._looked = time.monotonic()
 
+    def _follow(self) -> None:
+        try:
+            for matter in (self._off, self._decided):
+                matter.follow()
+            self._tell()
+        except Exception as problem:  # noqa: BLE001 - the poller has to live on
+            self._in_trouble(problem)
+
     def learn(self, connection: Connection) -> None:
         """Learn what is switched off, what was shown and overridden, and what admins decided."""
-        newest = connection.execute(_NEWEST_SWITCH).scalar() or 0
-        if newest != self._switched:
-            self._switches, self._switched = switches.combined(switches.history(connection)), newest
+        before = self._off.board.stamp, self._decided.board.stamp
+        if self._off.is_new(connection.execute(_NEWEST_SWITCH).scalar() or 0):
+            number, off = switches.newest(connection)
+            self._off.learn((number,), off, before[0])
         self.quiet.learn(connection)
-        self._learn_tuning(tuple(self.governance.decided(connection)))
+        numbers, decided = self.governance.numbered(connection)
+        if self._decided.is_new(*numbers):
+            self._decided.learn(numbers, tuple(decided), before[1])
+        self._tell()
 
-    def _learn_tuning(self, decided: tuple[Tuning, ...]) -> None:
-        self.decided, known = decided, (decided, int(self.clock() // DAY))
+    def _tell(self) -> None:
+        """Tell the decisions of admins where they, or the day, are new; and the log where processes cannot share."""
+        is_shared = self._off.is_shared and self._decided.is_shared
+        if self._is_shared and not is_shared:
+            self.counted[f"trouble {_NOT_SHARED}"] += 1
+            log.warning("ledger", extra={"fields": {"event": "ledger-trouble", "kind": _NOT_SHARED}})
+        self._is_shared = is_shared
+        decided = self.decided
+        known = (decided, int(self.clock() // DAY))
         if self.on_tuning is None or known == self._told:
             return
         try:
@@ -276,11 +306,16 @@ class Ledger:
             self.quiet.overridden(item.card, item.at, shown.get(item.card, ()))
         return new
 
-    # --- switches ----------------------------------------------------------------------------------------------------
+    # --- switches and decisions --------------------------------------------------------------------------------------
+
+    @property
+    def decided(self) -> tuple[Tuning, ...]:
+        """The decisions of admins, as this process knows them: at most a few seconds old."""
+        return self._decided.known
 
     def switches(self) -> Switches:
         """Return what is switched off, as this process knows it: at most a few seconds old."""
-        return self._switches
+        return self._off.known
 
     def switch(self, scope: str, name: str, off: bool, who: str, why: str) -> Switch:
         """Switch a rule, a service or everything off or on; all processes follow within 5 s, and after a restart."""
@@ -298,15 +333,18 @@ class Ledger:
     # --- how it is ---------------------------------------------------------------------------------------------------
 
     def ping(self) -> None:
-        """Raise Unavailable where feedback could not be stored now, as far as is known."""
+        """Raise Unavailable where feedback could not be stored now, or processes cannot share what they know."""
         if self._trouble:
             raise Unavailable("The ledger cannot be used now.", slug=self._trouble)
         with self.database.reading(patience=LOOK_EVERY) as connection:
             connection.execute(_NEWEST_SWITCH)
+        if not self._is_shared:
+            raise Unavailable("What is switched off or decided cannot be shared by the processes.", slug=_NOT_SHARED)
 
     def state(self) -> State:
         """Say how the ledger is; asks nobody."""
-        return State(self._trouble, self._writer.waiting, dict(self.counted), round(time.monotonic() - self._looked, 1))
+        trouble = self._trouble or ("" if self._is_shared else _NOT_SHARED)
+        return State(trouble, self._writer.waiting, dict(self.counted), round(time.monotonic() - self._looked, 1))
 
 
 _NEWEST_SWITCH = select(switching.c.number).order_by(switching.c.number.desc()).limit(1)

@@ -37,8 +37,21 @@ class Switches(msgspec.Struct, frozen=True):
 
 def history(connection: Connection) -> list[Switch]:
     """Return every time that something was switched, oldest first."""
+    return [one for _, one in _numbered(connection)]
+
+
+def newest(connection: Connection) -> tuple[int, Switches]:
+    """Return the number of the newest switch (0: there is none), and what is switched off after it."""
+    found = _numbered(connection)
+    return found[-1][0] if found else 0, combined(one for _, one in found)
+
+
+def _numbered(connection: Connection) -> list[tuple[int, Switch]]:
     rows = connection.execute(select(switches).order_by(switches.c.number)).mappings()
-    return [Switch(row["scope"], row["name"], bool(row["off"]), row["at"], row["who"], row["why"]) for row in rows]
+    return [
+        (row["number"], Switch(row["scope"], row["name"], bool(row["off"]), row["at"], row["who"], row["why"]))
+        for row in rows
+    ]
 
 
 def in_force(switched: Iterable[Switch]) -> list[Switch]:

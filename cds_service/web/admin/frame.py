@@ -143,6 +143,8 @@ class AdminDesk(msgspec.Struct, frozen=True):
     def follow(self) -> None:
         """Let what was just decided be in force in this process at once; the others follow within seconds."""
         self.engine.shelf.apply(self.governance.decided(), self.today)
+        if self.engine.ledger is not None:
+            self.engine.ledger.look()  # and so all know it that begin later, also while the ledger is away
 
 
 def desk() -> AdminDesk:
