@@ -21,7 +21,10 @@ FACTS = {
     ),
     "working-kidney-transplant": (
         "a working kidney transplant",
-        "a transplant, not failed, no dialysis after it, eGFR 15 or more (or none and no dependence on dialysis)",
+        (
+            "a transplant, not failed, no dialysis after it, eGFR since then 15 or more (or none and no dependence on "
+            "dialysis)"
+        ),
     ),
     "failed-kidney-transplant": (
         "a failed kidney transplant",
