@@ -219,6 +219,22 @@ def hypercalcemia(facts: Facts, *, calcium_above: Decimal, ionized_above: Decima
     return Judgement(by_total, label, items=(total,), missing=missing)
 
 
+def newer_ionized(facts: Facts, *, within: int) -> Judgement:
+    """
+    Judge whether an ionized calcium is newer than the corrected one by more than 48 h.
+
+    Then a severe total is past, and what is high today is the ionized calcium: KNOWLEDGE 0.1 lets it win, and 5.0.2
+    has a limit of severe hypercalcemia for the total only. NO wherever none is known: this never proves, it only stays
+    what the total says.
+    """
+    total = _newest(facts, corrected(facts), within)
+    ionized = _newest(facts, facts.measurements.get("calcium-ionized", ()), within)
+    if total is None or ionized is None or ionized.when.start - total.when.end <= IONIZED_WINDOW:
+        return Judgement(NO, "ionized calcium newer than the total by more than 48 h: none on record")
+    label = f"ionized calcium {_said(ionized)} is newer than {_called(total)} {_said(total)} by more than 48 h"
+    return Judgement(YES, label, items=(ionized,))
+
+
 def _called(total: Measurement) -> str:
     """Name a total calcium: corrected only where it was, by us or by the laboratory."""
     by_laboratory = any(part.analyte == "calcium-corrected" for part in total.parts)

@@ -34,6 +34,10 @@ FACTS = {
         "hypercalcemia",
         "corrected or ionized calcium too high; an ionized calcium in range within 48 hours cancels a high total",
     ),
+    "newer-ionized-calcium": (
+        "an ionized calcium newer than the corrected one",
+        "an ionized calcium is newer than the corrected calcium by more than 48 hours",
+    ),
     "ischemic-lesion": ("an ischemic skin lesion", "class S: necrosis, gangrene, livedo, ischemic ulcer"),
     "ischemic-lesion-or-ulcer": (
         "an ischemic skin lesion or an unexplained ulcer",

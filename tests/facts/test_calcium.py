@@ -332,6 +332,38 @@ def test_hypercalcemia(facts: TakeIn, results: list[Resource], verdict: Verdict)
 
 
 @pytest.mark.parametrize(
+    ("results", "verdict"),
+    [
+        ([total(14.5, 80), ionized(1.36, 0.5)], YES),
+        ([total(14.5, 10), ionized(1.36, 7.9)], YES),
+        ([total(14.5, 10), ionized(1.36, 8)], NO),
+        ([total(14.5, 2), ionized(1.36, 20)], NO),
+        ([reported(14.5, 10), ionized(1.36, 2)], YES),
+        ([total(14.5, 20), total(14.1, 1), ionized(1.36, 2)], NO),
+        ([total(14.5, 80), ionized(1.36, status="preliminary")], NO),
+        ([ionized(1.36)], NO),
+        ([total(14.5)], NO),
+    ],
+    ids=[
+        "months later",
+        "50 hours later",
+        "48 hours later",
+        "before it",
+        "later than the one the laboratory corrected",
+        "another total since",
+        "preliminary",
+        "no total",
+        "no ionized calcium",
+    ],
+)
+def test_an_ionized_calcium_that_is_newer_by_more_than_48_hours_stands_alone(
+    facts: TakeIn, results: list[Resource], verdict: Verdict
+) -> None:
+    for order in permutations(results):
+        assert verdict is calcium.newer_ionized(facts(*order), within=90).verdict
+
+
+@pytest.mark.parametrize(
     ("value", "verdict"),
     [
         (LEFT_OUT, UNKNOWN),
