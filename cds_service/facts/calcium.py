@@ -6,9 +6,10 @@ These are the only clinical numbers in Python; each has its paper.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from heapq import merge
+from itertools import islice
 
 import msgspec
 
@@ -85,24 +86,39 @@ def product(facts: Facts, window_hours: int) -> Sequence[Measurement]:
     """
     Return the calcium-phosphate product in mg2/dL2, newest first.
 
-    The newest phosphate is multiplied by the corrected calcium nearest to it in time, if that lies within the
-    window; only without such a pair does a product reported by the laboratory count (KNOWLEDGE 2.3).
+    The newest phosphate that has a corrected calcium within the window is multiplied by the nearest one. A product
+    reported by the laboratory counts only without such a pair (KNOWLEDGE 2.3), or where the newest phosphate of all
+    has none and the report is newer than the one that has.
     """
     return facts.once((PRODUCT, window_hours), lambda: _product(facts, window_hours))
 
 
 def _product(facts: Facts, window_hours: int) -> Sequence[Measurement]:
     calciums, phosphates = corrected(facts), facts.measurements.get("phosphate", ())
-    window = window_hours * HOUR
-    newest = _multiply(phosphates[0], calciums, window) if phosphates else None
-    if newest:
-        return Lazy(_products(newest, phosphates, calciums, window))
-    return tuple(
-        msgspec.structs.replace(
-            result, analyte=PRODUCT, notes=(*result.notes, "product reported by the laboratory"), parts=(result,)
+    reports, window = facts.measurements.get("cap-product", ()), window_hours * HOUR
+    place = next(_with_calcium(phosphates, calciums, window), None)
+    if place is None or (place and reports and reports[0].when.end > phosphates[place].when.end):
+        return tuple(
+            msgspec.structs.replace(
+                result, analyte=PRODUCT, notes=(*result.notes, "product reported by the laboratory"), parts=(result,)
+            )
+            for result in reports
         )
-        for result in facts.measurements.get("cap-product", ())
-    )
+    return Lazy(_products(islice(phosphates, place, place + 3), calciums, window))
+
+
+def _with_calcium(phosphates: Sequence[Measurement], calciums: Sequence[Measurement], window: float) -> Iterator[int]:
+    """Yield the places of the phosphates that have a calcium near them; each result is looked at once."""
+    following = iter(calciums)
+    calcium = next(following, None)
+    for place, phosphate in enumerate(phosphates):
+        # What is too new for this phosphate is too new for all that are older.
+        while calcium and calcium.when.start - phosphate.when.end > window:
+            calcium = next(following, None)
+        if calcium is None:
+            return
+        if phosphate.when.start - calcium.when.end <= window:
+            yield place
 
 
 def products(facts: Facts, window_hours: int) -> Sequence[Measurement]:
@@ -110,19 +126,14 @@ def products(facts: Facts, window_hours: int) -> Sequence[Measurement]:
     newest = product(facts, window_hours)
     if not newest or len(newest[0].parts) < 2:
         return newest
-    calciums, window = corrected(facts), window_hours * HOUR
-    found = (_multiply(phosphate, calciums, window) for phosphate in facts.measurements.get("phosphate", ()))
-    return Lazy(one for one in found if one is not None)
+    return Lazy(_products(facts.measurements.get("phosphate", ()), corrected(facts), window_hours * HOUR))
 
 
 def _products(
-    newest: Measurement, phosphates: Sequence[Measurement], calciums: Sequence[Measurement], window: float
+    phosphates: Iterable[Measurement], calciums: Sequence[Measurement], window: float
 ) -> Iterator[Measurement]:
-    yield newest
-    for phosphate in phosphates[1:3]:
-        earlier = _multiply(phosphate, calciums, window)
-        if earlier:
-            yield earlier
+    found = (_multiply(phosphate, calciums, window) for phosphate in phosphates)
+    return (one for one in found if one is not None)
 
 
 def _multiply(phosphate: Measurement, calciums: Sequence[Measurement], window: float) -> Measurement | None:
@@ -217,6 +228,22 @@ def hypercalcemia(facts: Facts, *, calcium_above: Decimal, ionized_above: Decima
     missing = ("calcium",) if by_total is UNKNOWN else ()
     label = f"hypercalcemia: {_called(total)} {_said(total)} (limit {calcium_above} mg/dL)"
     return Judgement(by_total, label, items=(total,), missing=missing)
+
+
+def newer_ionized(facts: Facts, *, within: int) -> Judgement:
+    """
+    Judge whether an ionized calcium is newer than the corrected one by more than 48 h.
+
+    Then a severe total is past, and what is high today is the ionized calcium: KNOWLEDGE 0.1 lets it win, and 5.0.2
+    has a limit of severe hypercalcemia for the total only. NO wherever none is known: this never proves, it only stays
+    what the total says.
+    """
+    total = _newest(facts, corrected(facts), within)
+    ionized = _newest(facts, facts.measurements.get("calcium-ionized", ()), within)
+    if total is None or ionized is None or ionized.when.start - total.when.end <= IONIZED_WINDOW:
+        return Judgement(NO, "ionized calcium newer than the total by more than 48 h: none on record")
+    label = f"ionized calcium {_said(ionized)} is newer than {_called(total)} {_said(total)} by more than 48 h"
+    return Judgement(YES, label, items=(ionized,))
 
 
 def _called(total: Measurement) -> str:

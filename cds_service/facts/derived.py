@@ -75,6 +75,7 @@ DERIVED = {
             (*CALCIUM, "calcium-ionized"),
             ("calcium_above", "ionized_above", "within"),
         ),
+        DerivedFact("newer-ionized-calcium", calcium.newer_ionized, (*CALCIUM, "calcium-ionized"), ("within",)),
         DerivedFact("ischemic-lesion", lesions.ischemic, ("les-strong",), *_LESIONS),
         DerivedFact("ischemic-lesion-or-ulcer", lesions.ischemic_or_ulcer, ("les-strong", *ULCER), *_LESIONS),
         DerivedFact("calciphylaxis-lesion", lesions.suspicious, LESIONS, *_LESIONS),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 
-from cds_service.facts.dates import DAY
+from cds_service.facts.dates import DAY, When
 from cds_service.facts.evidence import (
     NO,
     UNKNOWN,
@@ -42,6 +42,8 @@ DIALYSIS = ("hemodialysis", "peritoneal", "dialysis-any")
 DIALYSIS_DAYS = 45
 # KDIGO: G5 is an eGFR below 15, G4 below 30 mL/min/1.73m2. An eGFR counts for 365 days (KNOWLEDGE 2).
 GRAFT_WORKS_FROM, EGFR_DAYS = Decimal(15), 365
+# What has to be known where dialysis may have come before the transplant or after it.
+DAY_OF_TRANSPLANT, DAY_OF_DIALYSIS = "date of the transplant", "date of the dialysis"
 
 
 def active(facts: Facts, *concepts: str) -> tuple[Diagnosis, ...]:
@@ -175,31 +177,55 @@ def transplant_works(facts: Facts) -> Judgement:
     failed = active(facts, "ktx-fail")
     if failed:
         return Judgement(NO, f"working kidney transplant: it failed, {describe(failed[0])}", (found,), items=failed[:1])
-    again = _dialysis_after(facts, grafts)
-    if again:
+    came = _day_of_transplant(grafts)
+    after = _after(procedures(facts, *DIALYSIS), came or _recorded(grafts))
+    if after:
         return Judgement(
-            NO, f"working kidney transplant: dialysis after it, {describe(again[0])}", (found,), items=tuple(again[:1])
+            NO, f"working kidney transplant: dialysis after it, {describe(after[0])}", (found,), items=tuple(after[:1])
         )
-    return every("working kidney transplant", (found, _graft_function(facts)))
+    return every("working kidney transplant", (found, _no_dialysis_since(facts, came), _graft_function(facts, came)))
 
 
-def _dialysis_after(facts: Facts, grafts: tuple[Diagnosis | Procedure, ...]) -> list[Procedure]:
-    day = _day_of_transplant(grafts)
-    if day is None:
-        return []
-    return [item for item in procedures(facts, *DIALYSIS) if item.when and item.when.start > day + DAY]
+def _day_of_transplant(grafts: tuple[Diagnosis | Procedure, ...]) -> When | None:
+    """Return when the newest kidney came: by its operation, else by onset; None where neither is dated."""
+    operated = [graft.when for graft in grafts if isinstance(graft, Procedure) and graft.when]
+    began = [graft.began for graft in grafts if isinstance(graft, Diagnosis) and graft.began]
+    return max(operated or began, key=lambda when: when.end, default=None)
 
 
-def _day_of_transplant(grafts: tuple[Diagnosis | Procedure, ...]) -> float | None:
-    """Return when the newest kidney came: by its operation, else by onset, and only then by when it was recorded."""
-    operated = [graft.when.end for graft in grafts if isinstance(graft, Procedure) and graft.when]
-    began = [graft.began.end for graft in grafts if isinstance(graft, Diagnosis) and graft.began]
-    recorded = [graft.when.end for graft in grafts if graft.when]
-    return max(operated or began or recorded, default=None)
+def _recorded(grafts: tuple[Diagnosis | Procedure, ...]) -> When | None:
+    """Return when a transplant was last recorded: it came on that day or any time before."""
+    return max([graft.when for graft in grafts if graft.when], key=lambda when: when.end, default=None)
 
 
-def _graft_function(facts: Facts) -> Judgement:
+def _after(sessions: Iterable[Procedure], day: When | None) -> list[Procedure]:
+    return [item for item in sessions if day and item.when and item.when.start > day.end + DAY]
+
+
+def _no_dialysis_since(facts: Facts, came: When | None) -> Judgement:
+    """
+    Judge that no current dialysis may have followed the transplant; sessions that surely did were found before.
+
+    A transplant that is undated, dated by its recording only, or dated so vaguely that a session may lie before or
+    after it leaves this open (RELIABILITY 4: unknown if the interval spans the limit).
+    """
+    unclear = [item for item in _recent_dialysis(facts) if not _before(item.when, came)]
+    if not unclear:
+        return Judgement(YES, "no dialysis after the transplant")
+    what = DAY_OF_TRANSPLANT if came is None or came.last > came.first else DAY_OF_DIALYSIS
+    label = f"no dialysis after the transplant: not known without the {what}, {describe(unclear[0])}"
+    return Judgement(UNKNOWN, label, items=tuple(unclear[:1]), missing=(what,))
+
+
+def _before(session: When | None, came: When | None) -> bool:
+    return session is not None and came is not None and session.last <= came.first + 1
+
+
+def _graft_function(facts: Facts, came: When | None) -> Judgement:
+    """Judge whether the graft works by its eGFR; one that was measured before the transplant is of the old kidneys."""
     results = recent(facts.measurements.get("egfr", ()), facts.today, EGFR_DAYS)
+    if results and came and results[0].when.last < came.first:
+        results = []
     if results:
         verdict = above(results[0], GRAFT_WORKS_FROM, or_equal=True)
         return Judgement(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ import msgspec
 from cds_service import decoding
 from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse
+from cds_service.facts.hemolysis import hemolysed
 from cds_service.facts.model import Measurement, SetAside
 from cds_service.facts.ranges import upper_limit
 from cds_service.facts.records import Component, Lab, Quantity, Raw, present
@@ -39,10 +39,6 @@ REASONS = {
     "bad-date": "its date does not exist",
     "undated": "it has no date",
 }
-_HEMOLYSED = re.compile(rb"h(a)?emoly[sz]", re.IGNORECASE)
-_NOT_HEMOLYSED = re.compile(rb"\b(no|not|non|without|negative for)\b[^.;,]{0,20}h(a)?emoly[sz]", re.IGNORECASE)
-# HL7 v2-0493, specimen condition: HEM means hemolyzed.
-_HEMOLYSED_CODE = re.compile(rb'"code" *: *"HEM"')
 _components = decoding.decoder(list[Raw])
 _component = decoding.decoder(Component)
 _WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -138,17 +134,9 @@ def unusable(record: Lab, desk: Desk, analyte: Analyte, when: When | None) -> st
         return "bad-date" if record.effectiveDateTime or record.effectivePeriod or record.issued else "undated"
     if when.start > desk.now + DAY:
         return "future-date"
-    if analyte.hemolysis_sensitive and (record.specimen or record.note or record.contained) and _hemolysed(record):
+    if analyte.hemolysis_sensitive and (record.specimen or record.note or record.contained) and hemolysed(record):
         return "hemolysed"
     return ""
-
-
-def _hemolysed(record: Lab) -> bool:
-    texts = (bytes(record.specimen), bytes(record.note), bytes(record.contained))
-    if not texts[2] and b"emoly" not in b"".join(texts).lower():
-        return False  # As nearly always: this is found out faster than by the patterns.
-    worded = any(_HEMOLYSED.search(text) and not _NOT_HEMOLYSED.search(text) for text in texts)
-    return worded or _HEMOLYSED_CODE.search(texts[2]) is not None
 
 
 def _no_number(record: Lab, part: Component | None, quantity: Quantity | None) -> str:

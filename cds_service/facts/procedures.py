@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cds_service.facts import model
 from cds_service.facts.dates import DAY, When, parse, span
 from cds_service.facts.model import Procedure, SetAside
-from cds_service.facts.records import Record
+from cds_service.facts.records import Period, Record
 from cds_service.facts.shared import Desk
 
 CARRIED_OUT = frozenset({"completed", "in-progress"})
@@ -21,7 +21,7 @@ def read(record: Record, desk: Desk) -> Iterator[Procedure | SetAside]:
     if not meaning.matches:
         desk.unmatched(model.PROCEDURES, meaning)
         return
-    when = _when(record)
+    when = _when(record, desk.now)
     reason = _unusable(record, desk, when)
     for match in [one for one in meaning.matches if one.concept == EMERGENCY] or meaning.matches:
         if reason:
@@ -31,12 +31,23 @@ def read(record: Record, desk: Desk) -> Iterator[Procedure | SetAside]:
             yield Procedure(match.concept, match.system, match.code, match.how, name, when)
 
 
-def _when(record: Record) -> When | None:
+def _when(record: Record, now: float) -> When | None:
+    """Return when it was carried out: at the end of its period, and today where it has begun and not ended."""
     if record.performedDateTime:
         return parse(record.performedDateTime)
-    if record.performedPeriod:
-        return span(record.performedPeriod.start, record.performedPeriod.end)
-    return None
+    period = record.performedPeriod
+    if not period:
+        return None
+    when = span(period.start, period.end)
+    if when and record.status == "in-progress" and _lasts(period, now):
+        today = int(now // DAY)
+        return When(now, now, today, today)
+    return when
+
+
+def _lasts(period: Period, now: float) -> bool:
+    began, ended = parse(period.start), parse(period.end)
+    return began is not None and began.start <= now + DAY and (ended is None or ended.end > now)
 
 
 def _unusable(record: Record, desk: Desk, when: When | None) -> str:

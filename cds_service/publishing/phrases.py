@@ -21,7 +21,10 @@ FACTS = {
     ),
     "working-kidney-transplant": (
         "a working kidney transplant",
-        "a transplant, not failed, no dialysis after it, eGFR 15 or more (or none and no dependence on dialysis)",
+        (
+            "a transplant, not failed, no dialysis after it, eGFR since then 15 or more (or none and no dependence on "
+            "dialysis)"
+        ),
     ),
     "failed-kidney-transplant": (
         "a failed kidney transplant",
@@ -30,6 +33,10 @@ FACTS = {
     "hypercalcemia": (
         "hypercalcemia",
         "corrected or ionized calcium too high; an ionized calcium in range within 48 hours cancels a high total",
+    ),
+    "newer-ionized-calcium": (
+        "an ionized calcium newer than the corrected one",
+        "an ionized calcium is newer than the corrected calcium by more than 48 hours",
     ),
     "ischemic-lesion": ("an ischemic skin lesion", "class S: necrosis, gangrene, livedo, ischemic ulcer"),
     "ischemic-lesion-or-ulcer": (

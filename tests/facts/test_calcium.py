@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import permutations
+from time import process_time
 from typing import Any
 
 import pytest
@@ -202,15 +203,81 @@ def test_the_newest_phosphate_is_paired_with_the_nearest_calcium(facts: TakeIn) 
 @pytest.mark.parametrize(
     ("results", "expected"),
     [
+        ([total(10.5, 12), phosphate(8.0, 12), phosphate(7.9, 1)], ["84"]),
+        ([total(10.0, 1), total(10.5, 12), phosphate(8.0, 12)], ["84"]),
+        ([total(10.5, 12), phosphate(8.0, 12), phosphate(7.9, 5), phosphate(7.9, 1), total(10.0, 30)], ["84"]),
+        ([total(10.0, 1), phosphate(8.0, 5), total(10.5, 9), phosphate(6.0, 12)], ["63"]),
+        (
+            [total(10.0, 12), phosphate(8.0, 12), phosphate(7.0, 13), phosphate(6.0, 14), phosphate(5.0, 15)],
+            ["80", "70", "60"],
+        ),
+        ([total(10.0, 20), phosphate(8.0, 10), phosphate(7.9, 1)], []),
+        ([phosphate(8.0, 10), total(10.0, 6), total(10.0, 1)], []),
+    ],
+    ids=[
+        "a phosphate alone since",
+        "a calcium alone since",
+        "two phosphates alone since",
+        "a calcium and a phosphate alone since",
+        "three at most",
+        "no pair: phosphates too new",
+        "no pair: calcium too new",
+    ],
+)
+def test_the_newest_phosphate_that_has_a_calcium_makes_the_product(
+    facts: TakeIn, results: list[Resource], expected: list[str]
+) -> None:
+    assert expected == [value for _, value in products(facts(*results))]
+
+
+def test_thousands_of_results_without_a_pair_are_each_looked_at_once(facts: TakeIn) -> None:
+    """
+    Four times the results may take eight times the time, not sixteen.
+    """
+    assert 8 > _pairing(facts, 2000) / _pairing(facts, 500)
+
+
+def _pairing(facts: TakeIn, number: int) -> float:
+    """Return the least CPU time of five in which no pair was found among so many phosphates and calciums."""
+    found = facts(
+        *(total(9.0, 1 + one / 1000) for one in range(number)),
+        *(phosphate(5.0, 50 + one / 1000) for one in range(number)),
+    )
+    calciums, spent = calcium.corrected(found), []
+    len(calciums)
+    for hours in range(68, 73):
+        begun = process_time()
+        assert not calcium.product(found, hours)
+        spent.append(process_time() - begun)
+    return min(spent)
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
         ([observation("cap-product", 60)], ["60"]),
         ([observation("cap-product", 60), total(9.0), phosphate(7.0)], ["63"]),
         ([observation("cap-product", 60, days=1), total(9.0), phosphate(7.0)], ["63"]),
         ([observation("cap-product", 60), total(9.0)], ["60"]),
         ([observation("cap-product", 60), total(9.0, 20), phosphate(7.0, 10)], ["60"]),
+        ([observation("cap-product", 60, days=8), total(9.0, 12), phosphate(7.0, 12), phosphate(5.0, 1)], ["60"]),
+        ([observation("cap-product", 60, days=15), total(9.0, 12), phosphate(7.0, 12), phosphate(5.0, 1)], ["63"]),
+        ([observation("cap-product", 60, days=12), total(9.0, 12), phosphate(7.0, 12), phosphate(5.0, 1)], ["63"]),
         ([observation("cap-product", 5, "mmol2/L2")], ["62.07"]),
         ([], []),
     ],
-    ids=["alone", "beside a pair", "newer than a pair", "without phosphate", "no pair in time", "SI", "nothing"],
+    ids=[
+        "alone",
+        "beside a pair",
+        "newer than a pair",
+        "without phosphate",
+        "no pair in time",
+        "newer than the pair of an earlier phosphate",
+        "older than the pair of an earlier phosphate",
+        "with the pair of an earlier phosphate",
+        "SI",
+        "nothing",
+    ],
 )
 def test_a_product_of_the_laboratory_counts_only_without_a_pair(
     facts: TakeIn, results: list[Resource], expected: list[str]
@@ -329,6 +396,38 @@ def high(found: Facts) -> Verdict:
 def test_hypercalcemia(facts: TakeIn, results: list[Resource], verdict: Verdict) -> None:
     for order in permutations(results):
         assert verdict is high(facts(*order))
+
+
+@pytest.mark.parametrize(
+    ("results", "verdict"),
+    [
+        ([total(14.5, 80), ionized(1.36, 0.5)], YES),
+        ([total(14.5, 10), ionized(1.36, 7.9)], YES),
+        ([total(14.5, 10), ionized(1.36, 8)], NO),
+        ([total(14.5, 2), ionized(1.36, 20)], NO),
+        ([reported(14.5, 10), ionized(1.36, 2)], YES),
+        ([total(14.5, 20), total(14.1, 1), ionized(1.36, 2)], NO),
+        ([total(14.5, 80), ionized(1.36, status="preliminary")], NO),
+        ([ionized(1.36)], NO),
+        ([total(14.5)], NO),
+    ],
+    ids=[
+        "months later",
+        "50 hours later",
+        "48 hours later",
+        "before it",
+        "later than the one the laboratory corrected",
+        "another total since",
+        "preliminary",
+        "no total",
+        "no ionized calcium",
+    ],
+)
+def test_an_ionized_calcium_that_is_newer_by_more_than_48_hours_stands_alone(
+    facts: TakeIn, results: list[Resource], verdict: Verdict
+) -> None:
+    for order in permutations(results):
+        assert verdict is calcium.newer_ionized(facts(*order), within=90).verdict
 
 
 @pytest.mark.parametrize(

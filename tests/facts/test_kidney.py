@@ -233,6 +233,90 @@ def test_a_graft_whose_recording_is_newer_than_the_dialysis_does_not_hide_it(fac
     assert YES is fails(found)
 
 
+def undated(**members: Any) -> Resource:
+    """Return a transplantation whose time is not a date."""
+    return procedure(TRANSPLANTATION, performedDateTime=LEFT_OUT, **members)
+
+
+@pytest.mark.parametrize(
+    ("graft", "expected"),
+    [
+        (condition(TRANSPLANT, recordedDate=LEFT_OUT), ("date of the transplant",)),
+        (condition(TRANSPLANT, recordedDate=day(1)), ("date of the transplant",)),
+        (condition(TRANSPLANT, recordedDate=day(1), onsetAge=quantity(40, "a")), ("date of the transplant",)),
+        (undated(), ("date of the transplant",)),
+        (undated(performedString="2011"), ("date of the transplant",)),
+        (condition(TRANSPLANT, onsetDateTime="2026", recordedDate=day(1)), ("date of the transplant",)),
+        (procedure(TRANSPLANTATION, performedDateTime="2026-02"), ("date of the transplant",)),
+    ],
+    ids=["no date", "recorded yesterday", "onset as an age", "no time", "time in words", "a year", "the same month"],
+)
+def test_current_dialysis_beside_a_transplant_of_unclear_date_leaves_kidney_failure_open(
+    facts: TakeIn, graft: Resource, expected: tuple[str, ...]
+) -> None:
+    """
+    The graft may have failed since: the rules about kidney failure are told as not evaluated, and what they need.
+    """
+    found = facts(condition("N18.6", ICD10CM), graft, procedure(days=3))
+    judged = kidney.failure(found)
+
+    assert (UNKNOWN, expected) == (judged.verdict, judged.missing)
+
+
+def test_dialysis_dated_so_vaguely_that_it_may_have_followed_the_transplant_asks_for_its_date(facts: TakeIn) -> None:
+    found = facts(condition(), procedure(TRANSPLANTATION, days=10), procedure(performedDateTime="2026-02"))
+    judged = kidney.failure(found)
+
+    assert (UNKNOWN, ("date of the dialysis",)) == (judged.verdict, judged.missing)
+
+
+@pytest.mark.parametrize(
+    ("graft", "days", "verdict"),
+    [
+        (condition(TRANSPLANT, recordedDate=day(10)), 3, YES),
+        (condition(TRANSPLANT, recordedDate=day(10)), 20, UNKNOWN),
+        (condition(TRANSPLANT, recordedDate=day(10)), 46, NO),
+        (condition(TRANSPLANT, recordedDate=LEFT_OUT), 46, NO),
+        (condition(TRANSPLANT, onsetDateTime="2025", recordedDate=day(1)), 3, YES),
+        (condition(TRANSPLANT, onsetDateTime="2026-02", recordedDate=day(1)), 30, NO),
+        (condition(TRANSPLANT, onsetDateTime=day(10), recordedDate=day(1)), 20, NO),
+        (procedure(TRANSPLANTATION, days=10), 9.5, NO),
+        (procedure(TRANSPLANTATION, days=10), 8.5, YES),
+    ],
+    ids=[
+        "after it was recorded",
+        "before it was recorded",
+        "not current, before it was recorded",
+        "not current, no date",
+        "after the year of it",
+        "before the month of it",
+        "before its onset, recorded later",
+        "within a day of it",
+        "more than a day after it",
+    ],
+)
+def test_dialysis_that_surely_came_before_or_after_the_transplant_decides(
+    facts: TakeIn, graft: Resource, days: float, verdict: Verdict
+) -> None:
+    assert verdict is fails(facts(condition("N18.6", ICD10CM), graft, procedure(days=days)))
+
+
+@pytest.mark.parametrize("more", [egfr(9), condition(DEPENDENCE)], ids=["eGFR below 15", "dependence on dialysis"])
+def test_a_graft_that_surely_does_not_work_needs_no_date(facts: TakeIn, more: Resource) -> None:
+    graft = condition(TRANSPLANT, recordedDate=LEFT_OUT)
+
+    assert YES is fails(facts(condition("N18.6", ICD10CM), graft, procedure(days=3), more))
+
+
+@pytest.mark.parametrize(("days", "works"), [(60, YES), (11, YES), (10, NO), (5, NO)])
+def test_an_egfr_from_before_the_transplant_says_nothing_of_the_graft(
+    facts: TakeIn, days: float, works: Verdict
+) -> None:
+    found = facts(condition("N18.6", ICD10CM), procedure(TRANSPLANTATION, performedDateTime=day(10)), egfr(7, days))
+
+    assert works is kidney.transplant_works(found).verdict
+
+
 def test_without_any_sign_of_a_transplant_missing_procedures_do_not_hide_kidney_failure(facts: TakeIn) -> None:
     assert YES is fails(facts(condition(), values={"procedures": LEFT_OUT}))
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from cds_service.facts import Facts
-from tests.build import HEMODIALYSIS, LEFT_OUT, SNOMED, Resource, ago, codings, day, procedure
+from cds_service.facts import Facts, kidney
+from cds_service.facts.evidence import YES
+from tests.build import HEMODIALYSIS, LEFT_OUT, SNOMED, Resource, ago, codings, day, procedure, without
 from tests.conftest import TakeIn
 
 CONTINUOUS, UNSPECIFIED = "233580005", "265764009"
@@ -57,6 +58,53 @@ def test_a_procedure_is_dated_by_its_end(facts: TakeIn, members: Resource, shown
     ]
 
     assert [shown] == days
+
+
+def over(start: Any = LEFT_OUT, end: Any = LEFT_OUT, status: str = "in-progress") -> Resource:
+    """Return hemodialysis over a period."""
+    return procedure(status=status, performedDateTime=LEFT_OUT, performedPeriod=without(start=start, end=end))
+
+
+@pytest.mark.parametrize(
+    ("one", "shown"),
+    [
+        (over("2024-01-05"), [day(0)]),
+        (over("2024-01-05", "2026-12-31"), [day(0)]),
+        (over(ago(hours=3)), [day(0)]),
+        (over("2024-01-05", day(0)), [day(0)]),
+        (over("2024-01-05", day(3)), [day(3)]),
+        (over("2026-04-01"), []),
+        (over("2026-04-01", "2026-12-31"), []),
+        (over("2024-02-30"), [None]),
+        (over("2024-01-05", "2024-02-30"), [None]),
+        (over("2024-01-05", status="completed"), ["2024-01-05"]),
+        (over("2024-01-05", "2026-12-31", status="completed"), []),
+    ],
+    ids=[
+        "no end",
+        "end to come",
+        "began today",
+        "ends today",
+        "ended",
+        "begins next month",
+        "begins next month, with an end",
+        "began on no day",
+        "ended on no day",
+        "completed, no end",
+        "completed in the future",
+    ],
+)
+def test_a_procedure_in_progress_takes_place_today(facts: TakeIn, one: Resource, shown: list[str | None]) -> None:
+    """
+    An EHR may keep maintenance dialysis as one procedure that began years ago and goes on.
+    """
+    found = facts(one).procedures.get("hemodialysis", ())
+
+    assert shown == [item.when.day if item.when else None for item in found]
+
+
+def test_dialysis_in_progress_for_years_is_kidney_failure(facts: TakeIn) -> None:
+    assert YES is kidney.failure(facts(over("2024-01-05"))).verdict
 
 
 def test_a_procedure_of_next_year_is_set_aside(facts: TakeIn) -> None:
