@@ -78,6 +78,25 @@ def test_a_unit_from_the_record_is_shown_harmless(facts: TakeIn, words: Terminol
     assert not set("<>[]`") & set(numbers.value(words, phosphate))
 
 
+def test_the_day_is_the_one_that_the_laboratory_wrote(facts: TakeIn, words: Terminology) -> None:
+    """
+    It was 18 February in UTC.
+    """
+    evening = observation(value=7.1, effectiveDateTime="2026-02-17T20:00:00-08:00")
+
+    assert "7.1 mg/dL, 2026-02-17" == numbers.dated(words, facts(evening).measurements["phosphate"][0])
+
+
+def test_a_trend_is_in_the_order_of_time_and_not_of_the_days_that_were_written(
+    facts: TakeIn, words: Terminology
+) -> None:
+    moments = {6.0: "2026-02-17T20:00:00-08:00", 7.0: "2026-02-18T03:00:00+14:00", 8.0: "2026-02-18T00:00:00Z"}
+    found = facts(*(observation(value=value, effectiveDateTime=moment) for value, moment in moments.items()))
+    shown = numbers.trend(words, found.measurements["phosphate"])
+
+    assert "6.0 mg/dL, 2026-02-17 (before: 8.0 mg/dL, 2026-02-18; 7.0 mg/dL, 2026-02-18)" == shown
+
+
 def test_a_ratio_has_no_unit(facts: TakeIn, words: Terminology) -> None:
     [inr] = facts(observation("6301-6", 2.8, "{INR}")).measurements["inr"]
 

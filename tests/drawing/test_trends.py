@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from cds_service.drawing import svg
 from cds_service.drawing.limits import limits
 from cds_service.drawing.model import Panel, Picture
 from cds_service.drawing.trends import picture
@@ -314,3 +315,24 @@ def test_of_many_results_the_newest_are_drawn_and_fewer_listed(told: Tell) -> No
     assert 200 == len(panel(found.picture, "phosphate").marks)
     assert any("newest 200" in note for note in found.picture.notes)
     assert (60, 140) == (len(found.tables[1].rows), found.tables[1].left_out)
+
+
+def test_days_are_those_that_were_written_and_moments_keep_their_order(told: Tell) -> None:
+    """
+    20:00 in California is after midnight of the next day in UTC; a medicine and the newest result are told so too.
+    """
+    found = told(
+        condition(ESKD),
+        prescription(authoredOn="2026-02-17T20:00:00-08:00"),
+        observation("phosphate", 7.1, effectiveDateTime="2026-02-17T20:00:00-08:00"),
+        observation("phosphate", 6.6, effectiveDateTime="2026-02-18T03:00:00Z"),
+    )
+    rows = next(table.rows for table in found.tables if table.rows)
+
+    assert [("2026-02-17", "7.1 mg/dL"), ("2026-02-18", "6.6 mg/dL")] == [(row.day, row.value) for row in rows]
+    assert "on 2026-02-17" in found.description
+    assert "since 17 Feb 2026" in found.description
+    drawn = svg.draw(found.picture, svg.WIDE, "k", "said")
+
+    assert "17 Feb 2026" in drawn
+    assert "18 Feb 2026" not in found.description + drawn
