@@ -133,7 +133,8 @@ def test_what_was_set_aside_has_a_letter_and_a_reason(drawn: Draw) -> None:
 def test_limits_are_the_thresholds_in_force_with_their_rules(drawn: Draw) -> None:
     phosphate, product = (panel(drawn(*SICK), name).limits for name in ("phosphate", "ca-p-product"))
 
-    assert [(Decimal("5.5"), ">", "5.5 mg/dL", ("CC-01",))] == [
+    # Above the second the card calls it marked.
+    assert [(Decimal("5.5"), ">", "5.5 mg/dL", ("CC-01",)), (Decimal("7.0"), ">", "7 mg/dL", ("CC-01",))] == [
         (one.value, one.sign, one.said, one.rules) for one in phosphate
     ]
     # "above 55 and at most 70" is one band between two lines.
@@ -289,7 +290,7 @@ def test_the_view_tells_the_trail_the_thresholds_and_the_sources(told: Tell) -> 
 def test_the_description_says_what_the_picture_shows(told: Tell) -> None:
     said = told(*SICK).description
 
-    assert "Phosphate: 3 results, newest 7.1 mg/dL on 2026-02-19; thresholds > 5.5 mg/dL." in said
+    assert "Phosphate: 3 results, newest 7.1 mg/dL on 2026-02-19; thresholds > 5.5 mg/dL, > 7 mg/dL." in said
     assert "newest 9.4 mg/dL (corrected for albumin)" in said
 
 
