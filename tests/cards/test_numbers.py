@@ -63,6 +63,32 @@ def test_computed_values_are_rounded_half_up_for_display_only(
     assert expected == numbers.value(words, corrected)
 
 
+def test_what_was_computed_from_mmol_is_shown_in_mmol_first(facts: TakeIn, words: Terminology) -> None:
+    """
+    2.80 mmol/L are 11.2224 mg/dL, and 3.0 g/dL of albumin add 0.8: 12.0224 / 4.008 = 3.00.
+
+    The product is 12.0224 x 6.1948 = 74.48 mg2/dL2, and that / 12.414 = 6.00 mmol2/L2.
+    """
+    phosphate = observation("phosphate", 2.0, "mmol/L")
+    found = facts(observation("calcium-total", 2.80, "mmol/L"), observation("albumin", 30, "g/L"), phosphate)
+
+    assert "3.00 mmol/L (12.0 mg/dL)" == numbers.value(words, calcium.corrected(found)[0])
+    assert "6.00 mmol²/L² (74.5 mg²/dL²)" == numbers.value(words, calcium.product(found, 72)[0])
+
+
+def test_a_bound_of_a_computed_value_stands_before_both_numbers(facts: TakeIn, words: Terminology) -> None:
+    high = observation(test="calcium-total", valueQuantity=quantity(3.5, "mmol/L", comparator=">"))
+    found = facts(high, observation("albumin", 40, "g/L"))
+
+    assert ">3.50 mmol/L (>14.0 mg/dL)" == numbers.value(words, calcium.corrected(found)[0])
+
+
+def test_what_was_computed_from_another_unit_than_mmol_stays_in_ours(facts: TakeIn, words: Terminology) -> None:
+    found = facts(observation("calcium-total", 5.6, "meq/L"), observation("albumin", 30, "g/L"))
+
+    assert "12.0 mg/dL" == numbers.value(words, calcium.corrected(found)[0])
+
+
 def test_a_trend_shows_the_newest_value_and_the_two_before_it(facts: TakeIn, words: Terminology) -> None:
     found = facts(*(observation(value=value, days=days) for value, days in ((7.1, 1), (6.5, 10), (6.0, 20), (5.0, 30))))
 
