@@ -14,7 +14,7 @@ from cds_service.cards.fixed import EXTENSION
 from cds_service.cards.plan import possible
 from cds_service.errors import NoData
 from cds_service.facts.evidence import UNKNOWN, YES, Judgement
-from cds_service.facts.model import KINDS, Facts
+from cds_service.facts.model import KINDS, PATIENT, Facts
 from cds_service.protocol.cards import Card, Response
 from cds_service.protocol.request import HookRequest
 from cds_service.rules import exempting
@@ -152,17 +152,24 @@ def _nothing_known(decision: Decision) -> bool:
     """
     Say whether there is something to say, and no rule that has to say it could be evaluated.
 
-    Rules that are switched off, or about other orders than those of the call, are no evidence of safety. An order
-    that does not say yet what is ordered concerns no rule: while it is being chosen that is no fault, and the answer
-    names it.
+    Rules that are switched off, or about other orders than those of the call, are no evidence of safety; nor is a rule
+    that age or sex alone rules out, while nothing but the patient is known (CHECKLIST D15). An order that does not say
+    yet what is ordered concerns no rule: while it is being chosen that is no fault, and the answer names it.
     """
-    asked = False
+    asked, evidence = False, _more_than_a_patient(decision.facts)
     for one in decision.outcomes:
         if one.rule.concerns(decision.facts) and not _is_off(one):
-            if one.verdict is not UNKNOWN:
+            if one.verdict is YES or (evidence and one.verdict is not UNKNOWN):
                 return False
             asked = True
     return asked and not decision.facts.person.deceased
+
+
+def _more_than_a_patient(facts: Facts) -> bool:
+    """Say whether any kind of data was loaded besides the patient, be it empty, or an order of this call was read."""
+    return any(state.loaded for kind, state in facts.states.items() if kind != PATIENT) or any(
+        order.selected and order.concept for order in facts.orders
+    )
 
 
 def _is_off(outcome: Outcome) -> bool:

@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 
 from cds_service.cards.plain import plain
+from cds_service.facts.calcium import CORRECTED, PRODUCT
 from cds_service.facts.derived import COMPUTED
 from cds_service.facts.model import Measurement
 from cds_service.terminology import Terminology
@@ -22,6 +23,7 @@ def value(words: Terminology, result: Measurement) -> str:
     """
     Show a value as it was reported; where that is another unit than ours, ours follows in parentheses.
 
+    What was computed from a calcium in mmol/L comes in that system first: the site's own (KNOWLEDGE 2.2).
     Rounded half up for display only: comparisons use the unrounded value.
     """
     unit, decimals = _target(words, result.analyte)
@@ -30,12 +32,29 @@ def value(words: Terminology, result: Measurement) -> str:
     if result.parts and (
         len(result.parts) > 1 or (result.analyte in COMPUTED and not _reported_elsewhere(result, unit))
     ):
-        return f"{result.comparator}{_rounded(result.value, decimals)} {spelled(unit)}"
+        return _computed(words, result, f"{result.comparator}{_rounded(result.value, decimals)} {spelled(unit)}")
     reported = f"{result.comparator}{_tidy(result.reported)} {_plain_unit(result.unit)}"
     # Potassium in mEq/L is the same number in mmol/L: said once.
     if result.unit == unit or words.units.canonical(result.unit) in (unit, None) or result.value == result.reported:
         return reported
     return f"{reported} ({result.comparator}{_rounded(result.value, decimals)} {spelled(unit)})"
+
+
+def _computed(words: Terminology, result: Measurement, ours: str) -> str:
+    """Show a computed value in the unit system that its first part was reported in, ours in parentheses."""
+    first = result
+    while first.parts:
+        first = first.parts[0]
+    analyte, unit = _MOLAR.get(result.analyte, ("", ""))
+    if not analyte or words.units.canonical(first.unit) != _SI:
+        return ours
+    times, by = words.analytes[analyte].factors[unit]
+    return f"{result.comparator}{_rounded(result.value * by / times, _SI_DECIMALS)} {spelled(unit)} ({ours})"
+
+
+# What is computed has no factors of its own: those of what a laboratory reports of it; two decimals by KNOWLEDGE 2.2.
+_SI, _SI_DECIMALS = "mmol/L", 2
+_MOLAR = {CORRECTED: ("calcium-corrected", "mmol/L"), PRODUCT: ("cap-product", "mmol2/L2")}
 
 
 @lru_cache(maxsize=1024)

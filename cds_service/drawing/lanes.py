@@ -48,11 +48,11 @@ def _dialysis(facts: Facts) -> Lane:
     ticks = [Tick(_said(item.display, item.concept), item.when) for item in known if item.when]
     status = [one for name in ("dialysis-status", "met-eskd") for one in facts.diagnoses.get(name, ()) if one.active]
     dated = [(one, when) for one in status if (when := one.began or one.when)]
-    bars = [Bar(_said(one.display, one.concept), when.start) for one, when in dated]
+    bars = [Bar(_said(one.display, one.concept), when.start, ahead=(when.offset, 0)) for one, when in dated]
     ticks.sort(key=lambda tick: tick.when.end, reverse=True)
     remark = "" if ticks else _absent(facts, model.PROCEDURES, "No dialysis procedure on record")
     sessions = f"{len(ticks) or 'no'} {'procedure' if len(ticks) == 1 else 'procedures'} on record"
-    since = f"; {bars[0].said} since {axis.day_of(bars[0].start)}" if bars and bars[0].start else ""
+    since = f"; {bars[0].said} since {axis.day_of(bars[0].start + bars[0].ahead[0])}" if bars and bars[0].start else ""
     label = f"Dialysis: {sessions}{since}" if ticks or bars else "Dialysis"
     return Lane(label, tuple(bars[:1]), tuple(ticks[:MOST_TICKS]), remark)
 
@@ -101,10 +101,11 @@ def _times(bars: Sequence[Bar], drafts: Sequence[Tick], items: Sequence[Medicati
 
 
 def _bar(one: Medication, name: str) -> Bar:
-    start = one.when.start if one.when else None
+    start, ahead = (one.when.start, one.when.offset) if one.when else (None, 0)
     if isinstance(one, PastMedication):
-        return Bar(name, start, one.until.end if one.until else None, ongoing=False)
-    return Bar(name, start)
+        end, ahead_then = (one.until.end, one.until.offset) if one.until else (None, 0)
+        return Bar(name, start, end, ongoing=False, ahead=(ahead, ahead_then))
+    return Bar(name, start, ahead=(ahead, 0))
 
 
 def _now(facts: Facts) -> When:

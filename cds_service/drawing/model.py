@@ -93,20 +93,26 @@ class Panel(msgspec.Struct, frozen=True):
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """A treatment from ``start`` to ``end``, in seconds; None where that is not recorded, or where it still goes on."""
+    """
+    A treatment from ``start`` to ``end``, in seconds; None where that is not recorded, or where it still goes on.
+
+    ``ahead`` is how far the clocks that wrote these two were ahead of UTC, in seconds: days are shown as written.
+    """
 
     said: str
     start: float | None
     end: float | None = None
     ongoing: bool = True
+    ahead: tuple[int, int] = (0, 0)
 
     @property
     def times(self) -> str:
         """From when to when, in words."""
-        begun = f"since {day_of(self.start)}" if self.start is not None else "start not recorded"
+        begun = f"since {day_of(self.start + self.ahead[0])}" if self.start is not None else "start not recorded"
         if self.ongoing:
             return begun
-        return f"{begun}, until {day_of(self.end)}" if self.end is not None else f"{begun}, ended, day not recorded"
+        ended = f"until {day_of(self.end + self.ahead[1])}" if self.end is not None else "ended, day not recorded"
+        return f"{begun}, {ended}"
 
 
 class Tick(msgspec.Struct, frozen=True):

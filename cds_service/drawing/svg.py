@@ -208,7 +208,7 @@ def _header(panel: Panel, frame: Frame, y: float) -> Iterator[str]:
     )
     if panel.newest is not None:
         trace, mark = panel.newest
-        when = axis.day_of(mark.when.end) if mark.when.first == mark.when.last else mark.when.day
+        when = axis.day_of(mark.when.end + mark.when.offset) if mark.when.first == mark.when.last else mark.when.day
         when = when.removesuffix(f" {when[-4:]}") if sheet.narrow and frame.now - mark.when.end < _RECENT else when
         said = mark.short if sheet.narrow or len(mark.said) > 30 else mark.said
         which = f" {trace.label.split()[0]}" if len(panel.traces) > 1 and not sheet.narrow else ""

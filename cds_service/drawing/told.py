@@ -198,12 +198,9 @@ def _sentence(panel: Panel) -> str:
 
 
 def _table(panel: Panel) -> Table:
-    rows = [
-        Row(mark.when.day, mark.said, trace.label, mark.notes, mark.rests)
-        for trace in panel.traces
-        for mark in trace.marks
-    ]
-    rows.sort(key=lambda row: row.day, reverse=True)
+    found = [(trace, mark) for trace in panel.traces for mark in trace.marks]
+    found.sort(key=lambda one: one[1].when.start, reverse=True)
+    rows = [Row(mark.when.day, mark.said, trace.label, mark.notes, mark.rests) for trace, mark in found]
     return Table(panel.label, panel.unit, tuple(rows[:MOST_ROWS]), panel.remark, max(0, len(rows) - MOST_ROWS))
 
 

@@ -22,8 +22,8 @@ class When(msgspec.Struct, frozen=True, gc=False):
     """
     A moment as precisely as it was recorded: from ``start`` to ``end``, in seconds since 1970 (UTC).
 
-    ``first`` and ``last`` are the calendar days (counted from 1970-01-01) it may fall on. A time without a zone is
-    read as UTC and marked ``zoneless``.
+    ``first`` and ``last`` are the calendar days (UTC, counted from 1970-01-01) it may fall on; everything is compared
+    by them. A time without a zone is read as UTC and marked ``zoneless``.
     """
 
     start: float
@@ -34,8 +34,46 @@ class When(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def day(self) -> str:
-        """Show the day (or month, or year) as a clinician reads it: 2026-02-17, 2026-02, 2026."""
+        """Show the day (or month, or year) as it was written: 2026-02-17, 2026-02, 2026 (KNOWLEDGE 5.0, item 6)."""
         return _shown(self.first, self.last)
+
+    @property
+    def offset(self) -> int:
+        """Say how many seconds the clock of whoever wrote it was ahead of UTC; what is compared never asks."""
+        return 0
+
+
+class Elsewhere(When, frozen=True, gc=False):
+    """
+    A moment that was written by a clock other than UTC, which was so many seconds ``ahead``.
+
+    It is equal to the same moment written by any other clock: only the day that is shown differs.
+    """
+
+    ahead: int = 0
+
+    @property
+    def day(self) -> str:
+        """Show the day as it was written."""
+        written = int((self.start + self.ahead) // DAY)
+        return _shown(written, written)
+
+    @property
+    def offset(self) -> int:
+        """Say how many seconds that clock was ahead of UTC."""
+        return self.ahead
+
+    def __eq__(self, other: object) -> bool:
+        """Compare moments, however they were written."""
+        return isinstance(other, When) and (self.start, self.end, self.zoneless) == (
+            other.start,
+            other.end,
+            other.zoneless,
+        )
+
+    def __hash__(self) -> int:
+        """Be found where the same moment in UTC is."""
+        return hash(When(self.start, self.end, self.first, self.last, self.zoneless))
 
 
 @lru_cache(maxsize=8192)
@@ -95,7 +133,12 @@ def _moment(text: str) -> When | None:
     seconds = (moment.replace(tzinfo=UTC) if zoneless else moment).timestamp()
     day = int(seconds // DAY)
     # In UTC a moment may fall on a day before the first or after the last that a calendar can show.
-    return When(seconds, seconds, day, day, zoneless) if _FIRST <= day <= _LAST else None
+    if not _FIRST <= day <= _LAST:
+        return None
+    ahead = moment.utcoffset() if text[-1] != "Z" else None
+    if ahead:
+        return Elsewhere(seconds, seconds, day, day, ahead=round(ahead.total_seconds()))
+    return When(seconds, seconds, day, day, zoneless)
 
 
 def span(start: str | None, end: str | None) -> When | None:

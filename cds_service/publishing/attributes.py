@@ -194,7 +194,7 @@ def _intervention(rule: Rule, book: RuleBook) -> Intervention:
     offered = dict.fromkeys((*card.workup, *card.consults))
     return Intervention(
         hooks=rule.hooks,
-        indicators=tuple(dict.fromkeys((card.indicator, *(one.to for one in card.escalate)))),
+        indicators=tuple(dict.fromkeys((card.indicator, *(one.to for one in card.escalate if one.to)))),
         summary=card.summary,
         why=" ".join(rule.why.split()),
         offers=tuple(words.orders[name].say for name in offered),

@@ -236,7 +236,10 @@ def _urgencies(rule: Rule, teller: Teller) -> tuple[Urgency, ...]:
     usual = Urgency(rule.card.indicator, None, _wordings(rule.card.summary, teller))
     return (
         usual,
-        *(Urgency(one.to, teller.tell(written["when"]), _wordings(one.summary, teller)) for one, written in raised),
+        *(
+            Urgency(one.to or rule.card.indicator, teller.tell(written["when"]), _wordings(one.summary, teller))
+            for one, written in raised
+        ),
     )
 
 

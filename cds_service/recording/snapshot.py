@@ -323,8 +323,16 @@ def moment(when: When | None) -> str:
         return ""
     if when.end > when.start or when.last > when.first:
         return _days(when.first, when.last)
+    if when.offset:  # The day that a card showed is the day by that clock.
+        return (_EPOCH + timedelta(0, when.start + when.offset)).isoformat() + _zone(when.offset)
     exact = (_EPOCH + timedelta(0, when.start)).isoformat()
     return exact if when.zoneless else f"{exact}Z"
+
+
+def _zone(offset: int) -> str:
+    """Write how far a clock was ahead of UTC, or behind: +05:30."""
+    hours, minutes = divmod(abs(offset) // 60, 60)
+    return f"{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}"
 
 
 @lru_cache(maxsize=8192)

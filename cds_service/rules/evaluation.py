@@ -26,15 +26,19 @@ def evaluate(rule: Rule, facts: Facts, values: Values) -> Outcome:
 
 
 def _urgency(rule: Rule, judgement: Judgement, facts: Facts, values: Values) -> tuple[str, tuple[str, ...]]:
-    """Return the indicator, raised by each escalation that is true and higher, and the summaries that go with it."""
+    """
+    Return the indicator, raised by each escalation that is true and higher, and the summaries that go with it.
+
+    One that raises nothing takes the place of the usual summary only.
+    """
     indicator, wordings = rule.card.indicator, rule.card.summary
     for escalation in rule.card.escalate:
-        if _rank(escalation.to) <= _rank(indicator):
+        if _rank(escalation.to) <= _rank(indicator) if escalation.to else wordings is not rule.card.summary:
             continue
         if escalation.to == "critical" and _rests_on_a_name(judgement):
             continue
         if escalation.when(facts, values).verdict is YES:
-            indicator, wordings = escalation.to, escalation.summary or wordings
+            indicator, wordings = escalation.to or indicator, escalation.summary or wordings
     return ("warning" if indicator == "critical" and _rests_on_a_name(judgement) else indicator), wordings
 
 

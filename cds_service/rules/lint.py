@@ -92,7 +92,7 @@ def unchecked_indicator(case: Case) -> Iterator[Complaint]:
     """Every indicator that a card can have is expected by some vignette."""
     card = case.rule.card
     shown = {vignette.scene["card"].split(" ")[0] for vignette in case.vignettes if "card" in vignette.scene}
-    for indicator in sorted({card.indicator, *(one.to for one in card.escalate)} - shown):
+    for indicator in sorted({card.indicator, *(one.to for one in card.escalate if one.to)} - shown):
         yield case.complain(
             NOTE,
             "indicator",
@@ -105,7 +105,7 @@ def idle_escalation(case: Case) -> Iterator[Complaint]:
     """An escalation raises the indicator."""
     usual = INDICATORS.index(case.rule.card.indicator)
     for one in case.rule.card.escalate:
-        if INDICATORS.index(one.to) <= usual:
+        if one.to and INDICATORS.index(one.to) <= usual:
             yield case.complain(
                 WARNING,
                 "escalate",

@@ -86,7 +86,11 @@ class Citation(msgspec.Struct, frozen=True):
 
 
 class Escalation(msgspec.Struct, frozen=True):
-    """When a card is more urgent than its rule usually is, and what it then says, if not the usual."""
+    """
+    When a card is more urgent than its rule usually is, and what it then says, if not the usual.
+
+    ``to`` is "" where it is as urgent as ever, and only says something else.
+    """
 
     to: str
     when: Clause

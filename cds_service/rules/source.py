@@ -234,7 +234,7 @@ def _card(entry: Mapping, scope: Scope) -> CardText:
         summary=_wordings(entry),
         detail=entry["detail"].strip(),
         escalate=tuple(
-            Escalation(one["to"], compile_clause(one["when"], scope, one.lines["when"]), _wordings(one))
+            Escalation(one.get("to", ""), compile_clause(one["when"], scope, one.lines["when"]), _wordings(one))
             for one in escalate
         ),
         show=_names(entry, "show"),

@@ -63,6 +63,32 @@ def test_computed_values_are_rounded_half_up_for_display_only(
     assert expected == numbers.value(words, corrected)
 
 
+def test_what_was_computed_from_mmol_is_shown_in_mmol_first(facts: TakeIn, words: Terminology) -> None:
+    """
+    2.80 mmol/L are 11.2224 mg/dL, and 3.0 g/dL of albumin add 0.8: 12.0224 / 4.008 = 3.00.
+
+    The product is 12.0224 x 6.1948 = 74.48 mg2/dL2, and that / 12.414 = 6.00 mmol2/L2.
+    """
+    phosphate = observation("phosphate", 2.0, "mmol/L")
+    found = facts(observation("calcium-total", 2.80, "mmol/L"), observation("albumin", 30, "g/L"), phosphate)
+
+    assert "3.00 mmol/L (12.0 mg/dL)" == numbers.value(words, calcium.corrected(found)[0])
+    assert "6.00 mmol²/L² (74.5 mg²/dL²)" == numbers.value(words, calcium.product(found, 72)[0])
+
+
+def test_a_bound_of_a_computed_value_stands_before_both_numbers(facts: TakeIn, words: Terminology) -> None:
+    high = observation(test="calcium-total", valueQuantity=quantity(3.5, "mmol/L", comparator=">"))
+    found = facts(high, observation("albumin", 40, "g/L"))
+
+    assert ">3.50 mmol/L (>14.0 mg/dL)" == numbers.value(words, calcium.corrected(found)[0])
+
+
+def test_what_was_computed_from_another_unit_than_mmol_stays_in_ours(facts: TakeIn, words: Terminology) -> None:
+    found = facts(observation("calcium-total", 5.6, "meq/L"), observation("albumin", 30, "g/L"))
+
+    assert "12.0 mg/dL" == numbers.value(words, calcium.corrected(found)[0])
+
+
 def test_a_trend_shows_the_newest_value_and_the_two_before_it(facts: TakeIn, words: Terminology) -> None:
     found = facts(*(observation(value=value, days=days) for value, days in ((7.1, 1), (6.5, 10), (6.0, 20), (5.0, 30))))
 
@@ -76,6 +102,25 @@ def test_a_unit_from_the_record_is_shown_harmless(facts: TakeIn, words: Terminol
     [phosphate] = facts(hostile).measurements["phosphate"]
 
     assert not set("<>[]`") & set(numbers.value(words, phosphate))
+
+
+def test_the_day_is_the_one_that_the_laboratory_wrote(facts: TakeIn, words: Terminology) -> None:
+    """
+    It was 18 February in UTC.
+    """
+    evening = observation(value=7.1, effectiveDateTime="2026-02-17T20:00:00-08:00")
+
+    assert "7.1 mg/dL, 2026-02-17" == numbers.dated(words, facts(evening).measurements["phosphate"][0])
+
+
+def test_a_trend_is_in_the_order_of_time_and_not_of_the_days_that_were_written(
+    facts: TakeIn, words: Terminology
+) -> None:
+    moments = {6.0: "2026-02-17T20:00:00-08:00", 7.0: "2026-02-18T03:00:00+14:00", 8.0: "2026-02-18T00:00:00Z"}
+    found = facts(*(observation(value=value, effectiveDateTime=moment) for value, moment in moments.items()))
+    shown = numbers.trend(words, found.measurements["phosphate"])
+
+    assert "6.0 mg/dL, 2026-02-17 (before: 8.0 mg/dL, 2026-02-18; 7.0 mg/dL, 2026-02-18)" == shown
 
 
 def test_a_ratio_has_no_unit(facts: TakeIn, words: Terminology) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from cds_service.drawing import svg
 from cds_service.drawing.limits import limits
 from cds_service.drawing.model import Panel, Picture
 from cds_service.drawing.trends import picture
@@ -132,7 +133,8 @@ def test_what_was_set_aside_has_a_letter_and_a_reason(drawn: Draw) -> None:
 def test_limits_are_the_thresholds_in_force_with_their_rules(drawn: Draw) -> None:
     phosphate, product = (panel(drawn(*SICK), name).limits for name in ("phosphate", "ca-p-product"))
 
-    assert [(Decimal("5.5"), ">", "5.5 mg/dL", ("CC-01",))] == [
+    # Above the second the card calls it marked.
+    assert [(Decimal("5.5"), ">", "5.5 mg/dL", ("CC-01",)), (Decimal("7.0"), ">", "7 mg/dL", ("CC-01",))] == [
         (one.value, one.sign, one.said, one.rules) for one in phosphate
     ]
     # "above 55 and at most 70" is one band between two lines.
@@ -288,7 +290,7 @@ def test_the_view_tells_the_trail_the_thresholds_and_the_sources(told: Tell) -> 
 def test_the_description_says_what_the_picture_shows(told: Tell) -> None:
     said = told(*SICK).description
 
-    assert "Phosphate: 3 results, newest 7.1 mg/dL on 2026-02-19; thresholds > 5.5 mg/dL." in said
+    assert "Phosphate: 3 results, newest 7.1 mg/dL on 2026-02-19; thresholds > 5.5 mg/dL, > 7 mg/dL." in said
     assert "newest 9.4 mg/dL (corrected for albumin)" in said
 
 
@@ -314,3 +316,24 @@ def test_of_many_results_the_newest_are_drawn_and_fewer_listed(told: Tell) -> No
     assert 200 == len(panel(found.picture, "phosphate").marks)
     assert any("newest 200" in note for note in found.picture.notes)
     assert (60, 140) == (len(found.tables[1].rows), found.tables[1].left_out)
+
+
+def test_days_are_those_that_were_written_and_moments_keep_their_order(told: Tell) -> None:
+    """
+    20:00 in California is after midnight of the next day in UTC; a medicine and the newest result are told so too.
+    """
+    found = told(
+        condition(ESKD),
+        prescription(authoredOn="2026-02-17T20:00:00-08:00"),
+        observation("phosphate", 7.1, effectiveDateTime="2026-02-17T20:00:00-08:00"),
+        observation("phosphate", 6.6, effectiveDateTime="2026-02-18T03:00:00Z"),
+    )
+    rows = next(table.rows for table in found.tables if table.rows)
+
+    assert [("2026-02-17", "7.1 mg/dL"), ("2026-02-18", "6.6 mg/dL")] == [(row.day, row.value) for row in rows]
+    assert "on 2026-02-17" in found.description
+    assert "since 17 Feb 2026" in found.description
+    drawn = svg.draw(found.picture, svg.WIDE, "k", "said")
+
+    assert "17 Feb 2026" in drawn
+    assert "18 Feb 2026" not in found.description + drawn

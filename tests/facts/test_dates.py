@@ -134,7 +134,33 @@ def test_a_time_without_a_zone_is_marked() -> None:
     ],
 )
 def test_one_instant_is_the_same_in_every_zone(same: str) -> None:
-    assert parse("2026-02-17T10:00:00Z") == parse(same)
+    utc = parse("2026-02-17T10:00:00Z")
+
+    assert utc == parse(same)
+    assert parse(same) == utc
+    assert {utc} == {utc, parse(same)}
+    assert parse("2026-02-17T10:00:01Z") != parse(same)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("2026-02-17T20:00:00-08:00", "2026-02-17"),
+        ("2026-02-17T00:30:00+14:00", "2026-02-17"),
+        ("2026-02-17T23:59:60.5-03:30", "2026-02-17"),
+        ("2026-02-17T23:59-00:00", "2026-02-17"),
+        ("0001-01-02T00:00:00+14:00", "0001-01-02"),
+        ("9999-12-31T23:00:00+01:00", "9999-12-31"),
+    ],
+)
+def test_the_day_that_is_shown_is_the_one_that_was_written(text: str, shown: str) -> None:
+    """
+    "facts with date, value as reported" (KNOWLEDGE 5.0, item 6): the laboratory's day, whatever day it was in UTC.
+    """
+    found = parse(text)
+
+    assert found is not None
+    assert shown == found.day
 
 
 @pytest.mark.parametrize(

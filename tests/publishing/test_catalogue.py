@@ -44,7 +44,7 @@ def test_nothing_a_rule_says_is_left_out(book: RuleBook, shown: Catalogue, vigne
 
         assert rule.hooks == one.hooks
         assert list(rule.thresholds) == [limit.name for limit in one.thresholds]
-        assert [rule.card.indicator, *(raised.to for raised in rule.card.escalate)] == [
+        assert [rule.card.indicator, *(raised.to or rule.card.indicator for raised in rule.card.escalate)] == [
             urgency.indicator for urgency in one.urgencies
         ]
         assert len(rule.card.workup) + len(rule.card.consults) == len(one.workup) + len(one.consults)

@@ -68,6 +68,32 @@ def test_the_indicator_is_raised_by_what_is_true_and_higher(
 @pytest.mark.parametrize(
     ("scene", "expected"),
     [
+        ("", ("info", "Found")),
+        ("diagnoses: [vte]", ("info", "Found, with a clot")),
+        ("diagnoses: [vte, af]", ("warning", "Found, with fibrillation")),
+        ("diagnoses: [af]", ("warning", "Found, with fibrillation")),
+        ("diagnoses: [dm]", ("warning", "Found")),
+        ("diagnoses: [dm, vte]", ("warning", "Found, with a clot")),
+        ("not_loaded: [conditions]", ("info", "Found")),
+    ],
+)
+def test_an_escalation_to_nothing_changes_the_words_and_never_the_urgency(
+    scene: str, expected: tuple[str, str]
+) -> None:
+    steps = (
+        Escalation("", clause("has: vte"), ("Found, with a clot",)),
+        Escalation("warning", clause("has: af"), ("Found, with fibrillation",)),
+        Escalation("warning", clause("has: dm")),
+    )
+    rule = msgspec.structs.replace(RULE, card=CardText("info", ("Found",), "Detail.", steps))
+    outcome = evaluate(rule, facts(f"{BY_CODE}\n{scene}"), NOTHING)
+
+    assert expected == (outcome.indicator, outcome.wordings[0])
+
+
+@pytest.mark.parametrize(
+    ("scene", "expected"),
+    [
         (BY_CODE, "critical"),
         (BY_NAME, "warning"),
         ("medications: [{text: warfarin 5 mg}, vka]", "critical"),

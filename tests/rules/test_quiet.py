@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from cds_service.errors import ContentError
+from cds_service.facts.dates import When, parse
 from cds_service.facts.evidence import NO, YES, Judgement
-from cds_service.facts.model import Draft
+from cds_service.facts.model import Draft, Measurement
 from cds_service.rules import quiet
 from cds_service.rules.book import load_book
 from cds_service.rules.model import Outcome, Rule
@@ -222,6 +223,27 @@ def seen_now(rule_: Rule, judgement: Judgement, scene: str = "", *drafts: Draft)
     found = msgspec.structs.replace(outcome(rule_), judgement=judgement)
 
     return quiet.sight(found, msgspec.structs.replace(facts(scene), orders=drafts), Plain())
+
+
+def test_the_mark_of_a_finding_is_the_same_in_every_time_zone(tmp_path: Path) -> None:
+    """
+    The day that is shown is another; the moment is the same, and so is the finding.
+    """
+    evening, night = (parse(text) for text in ("2026-02-17T20:00:00-08:00", "2026-02-18T04:00:00Z"))
+    found = [
+        (Draft("vka", "RxNorm", "1", "code", "warfarin", when=when), judged("phosphate", when))
+        for when in (evening, night)
+    ]
+    marks = {seen_now(rule(tmp_path, QUIET), Judgement(YES, "", items=items)).mark for items in found}
+
+    assert 1 == len(marks)
+
+
+def judged(test: str, when: When | None) -> Measurement:
+    """Return a result of a moment."""
+    assert when is not None
+
+    return Measurement(test, Decimal(7), Decimal(7), "mg/dL", when)
 
 
 def test_the_mark_of_a_finding_is_made_of_what_holds(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from cds_service.facts.evidence import YES, Judgement
+from cds_service.facts.evidence import NO, UNKNOWN, YES, Judgement, Verdict
 from cds_service.rules.book import RuleBook
 from cds_service.web import Settings, create_app
 from cds_service.web.cds import Engine
@@ -28,6 +28,8 @@ from tests.build import (
     SNOMED,
     Resource,
     body,
+    bundle,
+    call,
     concept,
     condition,
     fired,
@@ -36,7 +38,9 @@ from tests.build import (
     patient,
     prescription,
     quantity,
+    to_json,
 )
+from tests.orders import draft, order_call
 
 Tell = Callable[..., TestResponse]
 MARK = "MARKED"
@@ -48,9 +52,11 @@ def post(app: Flask, raw: bytes) -> TestResponse:
     return app.test_client().post(SERVICE, data=raw, content_type="application/json")
 
 
-def broken(book: RuleBook, name: str, clause: Callable[..., Judgement]) -> RuleBook:
-    """Return the book with one rule replaced by another clause."""
-    service = book.services["calcinosis-patient-view"]
+def broken(
+    book: RuleBook, name: str, clause: Callable[..., Judgement], service_id: str = "calcinosis-patient-view"
+) -> RuleBook:
+    """Return the book with one rule of a service replaced by another clause."""
+    service = book.services[service_id]
     rules = tuple(msgspec.structs.replace(rule, when=clause) if rule.id == name else rule for rule in service.rules)
     services = {**book.services, service.service.id: msgspec.structs.replace(service, rules=rules)}
 
@@ -129,6 +135,35 @@ def test_a_rule_whose_card_cannot_be_written_does_not_silence_the_others(book: R
     app = create_app(Settings(auth="none"), book=odd, clock=NOW.timestamp)
 
     assert {"eskd-hyperphosphatemia", "vka-calciphylaxis-risk"} <= set(fired(post(app, body(*KIDNEY)).json or {}))
+
+
+# --- nothing but the patient is known --------------------------------------------------------------------------------
+
+NOBODY_ELSE = {"patient": patient()}
+
+
+@pytest.mark.parametrize("kind", ["observations", "conditions", "medications", "procedures"])
+def test_a_kind_of_which_there_is_nothing_is_something_known(app: Flask, kind: str) -> None:
+    assert 200 == post(app, to_json(call({**NOBODY_ELSE, kind: bundle()}))).status_code
+
+
+def test_a_card_that_age_alone_justifies_is_not_lost(book: RuleBook) -> None:
+    odd = broken(book, "jdm-calcinosis", lambda *_: Judgement(YES, ""))
+    response = post(create_app(Settings(auth="none"), book=odd, clock=NOW.timestamp), to_json(call(NOBODY_ELSE)))
+
+    assert 200 == response.status_code
+    assert ["jdm-calcinosis"] == list(fired(response.json or {}))
+
+
+@pytest.mark.parametrize("hook", ["order-select", "order-sign"])
+@pytest.mark.parametrize(("verdict", "status"), [(YES, 200), (NO, 200), (UNKNOWN, 412)])
+def test_an_order_of_this_call_is_something_known(book: RuleBook, hook: str, verdict: Verdict, status: int) -> None:
+    service = f"calcinosis-{hook}"
+    odd = broken(book, "calcium-vitd-order-high-product", lambda *_: Judgement(verdict, ""), service)
+    said = {**order_call(hook, draft(concept("1894", RXNORM))), "prefetch": NOBODY_ELSE}
+    client = create_app(Settings(auth="none"), book=odd, clock=NOW.timestamp).test_client()
+
+    assert status == client.post(f"/cds-services/{service}", json=said).status_code
 
 
 # --- everything fails ------------------------------------------------------------------------------------------------

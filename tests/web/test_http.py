@@ -18,7 +18,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from cds_service.web.settings import MAX_BODY
-from tests.build import LEFT_OUT, SERVICE, body, call, condition, observation, outcome, to_json
+from tests.build import LEFT_OUT, SERVICE, body, call, condition, observation, outcome, patient, to_json
 from tests.conftest import Ask
 
 Post = Callable[..., TestResponse]
@@ -164,6 +164,8 @@ def test_a_refusal_names_the_place_as_a_json_pointer(post: Post) -> None:
         {"observations": outcome(), "conditions": outcome()},
         {"conditions": "<html>"},
         {"unknown": {"resourceType": "Bundle"}},
+        {"patient": patient()},
+        {"patient": patient(birthDate="2026-02-20"), "observations": outcome()},
     ],
     ids=str,
 )
