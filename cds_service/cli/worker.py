@@ -12,13 +12,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import signal
 import socket
-import sys
 import time
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial, partialmethod
+from functools import partial
 from selectors import EVENT_READ
 from typing import Any
 
@@ -47,41 +45,7 @@ _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # How gunicorn is told that a connection stays open.
 _STAYS: Future[bool] = Future()
 _STAYS.set_result(True)
-_SIGNALS = frozenset(signal.Signals.__members__)
 _NOBODY = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK, errno.EINVAL)
-
-
-class Log:
-    """
-    What gunicorn has to say, as events of ours.
-
-    Of its messages only the wording is logged, never what is put into it: that may be an address with its query. But
-    for the name of a signal: whether a worker was killed or crashed (SIGSEGV) is what an operator has to know.
-    """
-
-    def __init__(self, cfg: Any) -> None:
-        self.cfg = cfg
-
-    def setup(self, cfg: Any) -> None:
-        """Take new settings; there are none for logs."""
-        self.cfg = cfg
-
-    def log(self, level: int, msg: object, *words: object, **_: object) -> None:
-        """Log an event of the server."""
-        failed = sys.exc_info()[0]
-        kind = failed.__name__ if failed else next((word for word in map(str, words) if word in _SIGNALS), "")
-        fields = {"event": "server", "what": str(msg)[:120], "kind": kind}
-        _log.log(level, "server", extra={"fields": fields})
-
-    critical = partialmethod(log, logging.CRITICAL)
-    error = partialmethod(log, logging.ERROR)
-    warning = partialmethod(log, logging.WARNING)
-    exception = partialmethod(log, logging.ERROR)
-
-    def nothing(self, *_: object, **__: object) -> None:
-        """Leave out what is for gunicorn's developers; and the access log, since each call has its own line."""
-
-    info = debug = access = reopen_files = close_on_exec = nothing
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]

@@ -1,0 +1,93 @@
+"""
+The door: what one client does never ends a worker, takes the place of another, or keeps a thread.
+
+One worker without a process of its own, whose clients are ends of socket pairs: what is handed over at once, and in
+which order, is known here.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from selectors import EVENT_READ, DefaultSelector
+from types import SimpleNamespace
+
+import pytest
+from gunicorn.config import Config  # type: ignore[import-untyped]
+
+from cds_service.cli import worker as module
+from cds_service.cli.connection import Connection
+from cds_service.cli.worker import Worker
+
+HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"
+
+
+class Door:
+    """A worker, and what it gave its threads."""
+
+    def __init__(self, opened: ExitStack) -> None:
+        self.opened, self.given = opened, list[Connection]()
+        self.worker = one = Worker.__new__(Worker)
+        one.alive, one.cfg, one.sockets, one.nr_conns, one.worker_connections = True, Config(), [], 0, 3
+        one.tpool = SimpleNamespace(idle=1, submit=self.given.append)
+        one.pending_conns, one.keepalived_conns = deque(), deque()
+        one.arriving, one.leaving, one._held, one._rests_until, one._spare = {}, {}, 0, 0.0, -1
+        one._accepting = True
+        one.poller = opened.enter_context(DefaultSelector())
+
+    def client(self) -> tuple[socket.socket, Connection]:
+        """Let a client in that says nothing yet; return its end, and ours."""
+        theirs, ours = socket.socketpair()
+        self.opened.enter_context(theirs)
+        self.opened.enter_context(ours)
+        theirs.settimeout(10)
+        conn = Connection(self.worker.cfg, ours, ("127.0.0.1", 1), ("127.0.0.1", 2))
+        self.worker.nr_conns += 1
+        return theirs, conn
+
+    def arriving(self, raw: bytes = HEAD) -> tuple[socket.socket, Connection]:
+        """Let a client in of whose request a part is there."""
+        theirs, conn = self.client()
+        theirs.sendall(raw)
+        self.worker._begins(conn)
+        self.worker.poller.register(conn.sock, EVENT_READ, partial(self.worker._more_bytes, conn))
+        self.worker._more_bytes(conn, conn.sock)
+        return theirs, conn
+
+    def batch(self) -> list[Callable[[], None]]:
+        """Return what the door would do now, of which the first may undo the reason of the last."""
+        return [partial(key.data, key.fileobj) for key, _ in self.worker.poller.select(5)]
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    with ExitStack() as opened:
+        yield Door(opened)
+
+
+def everything(client: socket.socket) -> bytes:
+    """Return all that comes until the service hangs up."""
+    found = b""
+    while piece := client.recv(65_536):
+        found += piece
+    return found
+
+
+# --- one client has to go while there is news of it ------------------------------------------------------------------
+
+
+def test_who_had_to_make_room_is_left_alone_by_what_it_sent_before(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (oldest, first), (newest, second) = door.arriving(), door.arriving()
+    monkeypatch.setattr(module, "ROOM", door.worker._held + 10)
+    newest.sendall(b"x" * 100)
+    oldest.sendall(b"x" * 100)
+    events = door.batch()
+
+    assert 2 == len(events)
+    for happens in events if events[0].args else []:  # type: ignore[attr-defined]
+        happens()
