@@ -145,7 +145,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.data_ready = True
         # What the application reads; whether the last request came as soon as the one before it was answered.
         self.given: Whole | None = None
-        self.is_brisk = True
+        self.is_brisk, self.is_gone = True, False
 
     def _clear(self) -> None:
         self.arrived, self.pieces = bytearray(), list[bytes | memoryview]()

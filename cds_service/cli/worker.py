@@ -126,6 +126,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return False
 
     def _drop(self, conn: Connection) -> None:
+        if conn.is_gone:
+            return
+        conn.is_gone = True
         self._held -= conn.held
         with suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
@@ -160,7 +163,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _first_bytes(self, conn: Connection, silent: Any, client: socket.socket) -> None:
         """Take the first bytes of a request from a client that was silent until now."""
-        silent.remove(conn)
+        try:
+            silent.remove(conn)
+        except ValueError:
+            return  # it made room in this very moment
         if silent is self.keepalived_conns:
             conn.is_brisk = conn.timeout - time.monotonic() > self.cfg.keepalive - BRISK
         self._begins(conn)
@@ -185,7 +191,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._take(conn, have)
 
     def _more_bytes(self, conn: Connection, client: socket.socket) -> None:
-        """Take what has arrived, without waiting."""
+        """Take what has arrived, without waiting; but from who had to go since the news of it came, nothing."""
+        if conn not in self.arriving:
+            return
         try:
             self._take(conn, client.recv(conn.wants))
         except (BlockingIOError, InterruptedError):
@@ -321,6 +329,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _last_bytes(self, conn: Connection, client: socket.socket) -> None:
         """Read past what nobody wants to know; at the end, or where that is too much, close."""
+        if conn not in self.leaving:
+            return
         try:
             more = len(client.recv(PIECE))
         except (BlockingIOError, InterruptedError):

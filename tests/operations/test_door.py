@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from selectors import EVENT_READ, DefaultSelector
@@ -57,10 +57,6 @@ class Door:
         self.worker._more_bytes(conn, conn.sock)
         return theirs, conn
 
-    def batch(self) -> list[Callable[[], None]]:
-        """Return what the door would do now, of which the first may undo the reason of the last."""
-        return [partial(key.data, key.fileobj) for key, _ in self.worker.poller.select(5)]
-
 
 @pytest.fixture
 def door() -> Iterator[Door]:
@@ -79,15 +75,37 @@ def everything(client: socket.socket) -> bytes:
 # --- one client has to go while there is news of it ------------------------------------------------------------------
 
 
-def test_who_had_to_make_room_is_left_alone_by_what_it_sent_before(
+def test_who_had_to_make_room_is_left_alone_though_more_of_its_request_is_there(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The door is told of both at once, of the newer first."""
     (oldest, first), (newest, second) = door.arriving(), door.arriving()
     monkeypatch.setattr(module, "ROOM", door.worker._held + 10)
     newest.sendall(b"x" * 100)
     oldest.sendall(b"x" * 100)
-    events = door.batch()
+    for conn in (second, first):
+        door.worker._more_bytes(conn, conn.sock)
 
-    assert 2 == len(events)
-    for happens in events if events[0].args else []:  # type: ignore[attr-defined]
-        happens()
+    assert everything(oldest).startswith(b"HTTP/1.1 503 ")
+    assert [second] == list(door.worker.arriving)
+    assert second.held == door.worker._held
+
+
+def test_a_silent_client_that_had_to_go_is_not_heard_any_more(door: Door) -> None:
+    theirs, conn = door.client()
+    theirs.sendall(HEAD)
+    door.worker._drop(conn)
+    door.worker._first_bytes(conn, door.worker.pending_conns, conn.sock)
+
+    assert {} == door.worker.arriving
+
+
+def test_a_client_gives_back_its_place_once(door: Door) -> None:
+    door.client()
+    _, conn = door.arriving()
+    for _ in range(2):
+        door.worker._drop(conn)
+        door.worker._last_bytes(conn, conn.sock)
+
+    assert 1 == door.worker.nr_conns
+    assert 0 == door.worker._held
