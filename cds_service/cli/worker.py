@@ -58,8 +58,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     """
 
     def get_thread_pool(self) -> Pool[Connection]:
-        """Return the threads for requests."""
-        return Pool(self.cfg.threads, self._answer)
+        """Return the threads for requests. Without room for them the worker ends, and at its start the service."""
+        try:
+            return Pool(self.cfg.threads, self._answer)
+        except RuntimeError:
+            if self.age <= self.cfg.workers:
+                raise
+            _log.critical(
+                "server", extra={"fields": {"event": "server", "what": "no room for threads"}}
+            )
+            # Not gunicorn's code for "cannot begin", by which those that do answer would be ended too.
+            raise SystemExit(1) from None
 
     def enqueue_req(self, conn: Connection) -> None:
         """Give a request that is there as a whole a thread."""
