@@ -48,11 +48,12 @@ def say_busy(client: socket.socket) -> None:
 
 
 def say_refused(client: socket.socket, status: int) -> None:
-    """Answer what is not HTTP in the shape of all refusals."""
+    """Answer what is not HTTP in the shape of all refusals, without waiting for who takes no answers."""
     reason, code, text = _REFUSALS[status]
     said = _OUTCOME % (code, text)
     with suppress(OSError):
-        client.sendall(
+        client.setblocking(False)
+        client.send(
             b"HTTP/1.1 %d %b\r\nConnection: close\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
             b"X-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n\r\n%b" % (status, reason, len(said), said)
         )

@@ -64,9 +64,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except RuntimeError:
             if self.age <= self.cfg.workers:
                 raise
-            _log.critical(
-                "server", extra={"fields": {"event": "server", "what": "no room for threads"}}
-            )
+            _log.critical("server", extra={"fields": {"event": "server", "what": "no room for threads"}})
             # Not gunicorn's code for "cannot begin", by which those that do answer would be ended too.
             raise SystemExit(1) from None
 

@@ -8,9 +8,11 @@ which order, is known here.
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from selectors import EVENT_READ, DefaultSelector
 from types import SimpleNamespace
@@ -109,3 +111,20 @@ def test_a_client_gives_back_its_place_once(door: Door) -> None:
 
     assert 1 == door.worker.nr_conns
     assert 0 == door.worker._held
+
+
+# --- one client takes no answers -------------------------------------------------------------------------------------
+
+
+def test_a_refusal_that_nobody_takes_keeps_no_thread(door: Door) -> None:
+    _, conn = door.client()
+    with suppress(BlockingIOError):
+        while conn.sock.send(b"x"):
+            pass
+    conn.timeout = time.monotonic() + 20
+    assert conn.receive(b"garbage\r\n\r\n")
+    thread = threading.Thread(target=door.worker.handle, args=(conn,), daemon=True)
+    thread.start()
+    thread.join(10)
+
+    assert not thread.is_alive()
