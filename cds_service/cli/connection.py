@@ -12,8 +12,14 @@ from io import BytesIO
 from typing import Any, ClassVar
 
 from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn.http.errors import (  # type: ignore[import-untyped]
+    InvalidChunkSize,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
 from gunicorn.http.message import Request  # type: ignore[import-untyped]
-from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
+from gunicorn.http.unreader import IterUnreader, SocketUnreader  # type: ignore[import-untyped]
 from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
 
@@ -24,7 +30,7 @@ HEAD, LINE, MOST, PIECE = 64 * 1024, 1024, 9 * 1024 * 1024, 1024 * 1024
 # Of so many clients it is known whether they are trusted proxies.
 ADDRESSES = 1_000
 _END, _CONTINUE = b"\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*0*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 _BUSY = (
@@ -45,6 +51,11 @@ def say_busy(client: socket.socket) -> None:
     with suppress(OSError):
         client.setblocking(False)
         client.send(_BUSY % (len(said), said))
+
+
+def status_of(problem: type[ParseException]) -> int:
+    """Return the status of an answer to what is not HTTP."""
+    return 414 if issubclass(problem, LimitRequestLine) else 431 if issubclass(problem, LimitRequestHeaders) else 400
 
 
 def say_refused(client: socket.socket, status: int) -> None:
@@ -137,7 +148,7 @@ class Connection(TConn):  # type: ignore[misc]
     A connection, and what of its next request is there already: so many bytes are ``held``.
 
     ``arrived`` is the head of a request, with its body where that comes in chunks or not at all; ``pieces`` are those
-    of a body whose length is known.
+    of a body whose length is known. ``odd`` says why no request will ever come of it.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -151,6 +162,7 @@ class Connection(TConn):  # type: ignore[misc]
     def _clear(self) -> None:
         self.arrived, self.pieces = bytearray(), list[bytes | memoryview]()
         self.held, self.body, self.length, self.chunk = 0, 0, 0, 0
+        self.odd: type[ParseException] | None = None
 
     def drop(self) -> None:
         """Let go of what has arrived."""
@@ -163,9 +175,10 @@ class Connection(TConn):  # type: ignore[misc]
 
     def receive(self, more: bytes) -> bool:
         """
-        Take some bytes of a request; say whether it is there as a whole, or so odd that the parser shall refuse it.
+        Take some bytes of a request; say whether it is there as a whole, or so odd that no more of it is waited for.
 
-        This only decides when a thread looks at it: what a request is, the parser decides.
+        This only decides when a thread looks at it: what a request is, the parser decides. A thread would wait for
+        the rest of what is odd.
         """
         self.held += len(more)
         if self.pieces:
@@ -173,10 +186,21 @@ class Connection(TConn):  # type: ignore[misc]
         elif self.body:
             self.arrived += more
         elif not self._reads_head(more):
-            return self.held > HEAD
+            return self.held > HEAD and self._is_odd(LimitRequestHeaders)
         if self.held > MOST:
             return True
         return self._chunks_end() if self.chunk else self.held >= self.body + self.length
+
+    def _is_odd(self, problem: type[ParseException]) -> bool:
+        """Find what the parser has against the head, if anything, before what was found here."""
+        try:
+            Asked(self.cfg, IterUnreader([bytes(self.arrived[: self.body or None])]), self.client)
+        except ParseException as earlier:
+            problem = type(earlier)
+        except (OSError, StopIteration):
+            pass  # it would wait for more
+        self.odd = problem
+        return True
 
     def _reads_head(self, more: bytes) -> bool:
         """Look for the end of the head; say whether it is there."""
@@ -214,13 +238,14 @@ class Connection(TConn):  # type: ignore[misc]
         while self.chunk < len(self.arrived):
             end = self.arrived.find(b"\r\n", self.chunk)
             if end < 0:
-                return len(self.arrived) - self.chunk > LINE
+                return len(self.arrived) - self.chunk > LINE and self._is_odd(InvalidChunkSize)
             try:
                 size = int(self.arrived[self.chunk : end].partition(b";")[0], 16)
             except ValueError:
-                return True
+                return self._is_odd(InvalidChunkSize)
             if size <= 0:
-                return self.arrived.find(_END, end) >= 0 or len(self.arrived) - end > HEAD
+                ended = self.arrived.find(_END, end) >= 0
+                return ended or (len(self.arrived) - end > HEAD and self._is_odd(LimitRequestHeaders))
             self.chunk = end + 2 + size + 2
         return False
 
@@ -237,7 +262,8 @@ class Connection(TConn):  # type: ignore[misc]
             else:
                 self.arrived += sent
         self.parser.unreader.unread(bytes(self.arrived))
-        self.parser.unreader.until, self.rest = self.timeout, rest
+        # The rest of more than any request may hold is not waited for.
+        self.parser.unreader.until, self.rest = 0.0 if self.held > MOST else self.timeout, rest
         self._clear()
 
     def hand_over(self, request: Any) -> None:

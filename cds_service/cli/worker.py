@@ -21,10 +21,10 @@ from selectors import EVENT_READ
 from typing import Any
 
 from gunicorn.http import wsgi  # type: ignore[import-untyped]
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException  # type: ignore[import-untyped]
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from cds_service.cli.connection import MOST, PIECE, TAKE, Answer, Connection, say_busy, say_refused
+from cds_service.cli.connection import MOST, PIECE, TAKE, Answer, Connection, say_busy, say_refused, status_of
 from cds_service.cli.pool import Pool
 
 _log = logging.getLogger("cds_service")
@@ -196,6 +196,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._held += conn.held
         if have:
             self._take(conn, have)
+        elif conn.odd:
+            self._refuse(conn)
 
     def _more_bytes(self, conn: Connection, client: socket.socket) -> None:
         """Take what has arrived, without waiting; but from who had to go since the news of it came, nothing."""
@@ -214,7 +216,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         before = conn.held
         whole = conn.receive(more)
         self._held += conn.held - before
-        if whole or (conn.body and not more):
+        if conn.odd:
+            self._refuse(conn)
+        elif whole or (conn.body and not more):
             self._whole(conn)  # also where it ends early: the client may have half hung up, and is told
         elif not more:
             self._forget(conn)
@@ -233,13 +237,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._drop(conn)
 
     def _refuse(self, conn: Connection) -> None:
-        """Tell a client that there is no room for its request."""
+        """Tell a client that there is no room for its request, or that it is none."""
+        odd = conn.odd
         self.arriving.pop(conn, None)
         self._held -= conn.held
         conn.drop()
         with suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
-        say_busy(conn.sock)
+        if odd:
+            _say_odd(conn.sock, odd)
+        else:
+            say_busy(conn.sock)
         self._part(conn)
 
     def murder_pending(self) -> None:
@@ -284,7 +292,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     break
                 if conn.receive(more):
                     conn.timeout = time.monotonic() + WHOLE
-                    return True
+                    return not conn.odd
         except (OSError, MemoryError):
             conn.is_brisk = False
         return False
@@ -360,6 +368,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             _log.error("server", extra={"fields": {"event": "server", "kind": type(exc).__name__, "status": 503}})
             say_busy(client)
             return
-        status = 414 if isinstance(exc, LimitRequestLine) else 431 if isinstance(exc, LimitRequestHeaders) else 400
-        _log.info("refused", extra={"fields": {"event": "refused", "kind": type(exc).__name__, "status": status}})
-        say_refused(client, status)
+        _say_odd(client, type(exc))
+
+
+def _say_odd(client: socket.socket, problem: type[ParseException]) -> None:
+    status = status_of(problem)
+    _log.info("refused", extra={"fields": {"event": "refused", "kind": problem.__name__, "status": status}})
+    say_refused(client, status)

@@ -21,7 +21,7 @@ import pytest
 from gunicorn.config import Config  # type: ignore[import-untyped]
 
 from cds_service.cli import worker as module
-from cds_service.cli.connection import Connection
+from cds_service.cli.connection import MOST, Connection
 from cds_service.cli.worker import Worker
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"
@@ -43,6 +43,7 @@ class Door:
     def client(self) -> tuple[socket.socket, Connection]:
         """Let a client in that says nothing yet; return its end, and ours."""
         theirs, ours = socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
         self.opened.enter_context(theirs)
         self.opened.enter_context(ours)
         theirs.settimeout(10)
@@ -128,3 +129,60 @@ def test_a_refusal_that_nobody_takes_keeps_no_thread(door: Door) -> None:
     thread.join(10)
 
     assert not thread.is_alive()
+
+
+# --- no request will ever come of it ---------------------------------------------------------------------------------
+
+CHUNKS = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+LINES = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 4_000) for number in range(17))
+ODD = {
+    "headers without end": (b"GET /x HTTP/1.1\r\n" + LINES, 431),
+    "an address without end": (b"GET /" + b"x" * 70_000, 414),
+    "lines of another kind": (b"GET /x HTTP/1.1\n" + b"Host: x\n" * 9_000, 400),
+    "a chunk whose size does not end": (CHUNKS + b"5;" + b"a" * 1_100, 400),
+    "a chunk without a size": (CHUNKS + b"zz\r\n", 400),
+    "trailers without end": (CHUNKS + b"0\r\n" + LINES, 431),
+    "chunks after a long address": (CHUNKS.replace(b"/x", b"/" + b"x" * 5_000) + b"zz\r\n", 414),
+}
+
+
+@pytest.mark.parametrize(("raw", "status"), ODD.values(), ids=ODD)
+def test_what_never_becomes_a_request_is_refused_without_a_thread(door: Door, raw: bytes, status: int) -> None:
+    theirs, _ = door.arriving(raw)
+    answer = everything(theirs)
+
+    assert f"HTTP/1.1 {status} ".encode() == answer[:13]
+    assert b"OperationOutcome" in answer
+    assert [] == door.given
+    assert 0 == door.worker._held
+
+
+def test_a_thread_that_finds_such_a_thing_after_an_answer_leaves_it_to_the_door(door: Door) -> None:
+    theirs, conn = door.client()
+    conn.init()
+    theirs.sendall(ODD["a chunk without a size"][0])
+
+    assert not door.worker._next_is_there(conn)
+    door.worker._answered(conn, stays=True)
+    assert everything(theirs).startswith(b"HTTP/1.1 400 ")
+    assert 0 == door.worker._held
+
+
+def test_a_length_with_leading_zeros_is_waited_for_without_a_thread(door: Door) -> None:
+    theirs, conn = door.arriving(HEAD.replace(b"5000", b"000000000000500"))
+    assert [] == door.given
+    theirs.sendall(b"x" * 500)
+    door.worker._more_bytes(conn, conn.sock)
+
+    assert [conn] == door.given
+
+
+def test_a_thread_does_not_wait_for_the_rest_of_more_than_a_request_may_hold(door: Door) -> None:
+    _, conn = door.client()
+    conn.timeout = time.monotonic() + 600
+    assert conn.receive(CHUNKS + b"1\r\nx\r\n" * (MOST // 6))
+    conn.begin()
+    conn.parser.unreader.take_buffered()
+
+    with pytest.raises(ConnectionResetError):
+        conn.parser.unreader.read()
