@@ -102,6 +102,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             elif problem.errno not in _NOBODY:
                 raise
             return
+        if self._spare < 0:
+            self._keep_spare()
         self.nr_conns += 1
         conn = Connection(self.cfg, client, address, listener.getsockname())
         conn.timeout = time.monotonic() + SPEAK
@@ -110,14 +112,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _turn_away(self, listener: socket.socket) -> None:
         """Answer one client with 503 by means of the spare descriptor, and shut the door for a moment."""
-        os.close(self._spare)
+        spare, self._spare = self._spare, -1
+        if spare >= 0:
+            os.close(spare)
         with suppress(OSError):
             client, _ = listener.accept()
             with client:
                 say_busy(client)
-        with suppress(OSError):
-            self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._keep_spare()
         self._rests_until = time.monotonic() + REST
+
+    def _keep_spare(self) -> None:
+        with suppress(OSError):  # another thread may have been quicker: then later
+            self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Open or shut the door; where all places are taken, the client that has been silent longest makes room."""

@@ -7,15 +7,19 @@ which order, is known here.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from selectors import EVENT_READ, DefaultSelector
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from gunicorn.config import Config  # type: ignore[import-untyped]
@@ -186,3 +190,47 @@ def test_a_thread_does_not_wait_for_the_rest_of_more_than_a_request_may_hold(doo
 
     with pytest.raises(ConnectionResetError):
         conn.parser.unreader.read()
+
+
+# --- no more file descriptors ----------------------------------------------------------------------------------------
+
+
+class Listener:
+    """One at whose door nobody is any more, since there are no descriptors."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        self._meanwhile = meanwhile
+
+    def accept(self) -> tuple[socket.socket, str]:
+        self._meanwhile()
+        raise OSError(errno.EMFILE, "too many open files")
+
+
+def test_a_descriptor_that_another_thread_took_meanwhile_is_not_closed(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.worker._spare = os.open(os.devnull, os.O_RDONLY)
+    taken = list[int]()
+    opens = os.open
+
+    def none_left(*_: object) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "open", none_left)
+    first: Any = Listener(lambda: taken.append(opens(os.devnull, os.O_RDONLY)))
+    second: Any = Listener(lambda: None)
+    door.worker._turn_away(first)
+    door.worker._turn_away(second)
+
+    assert -1 == door.worker._spare
+    assert stat.S_ISCHR(os.fstat(taken[0]).st_mode)
+    os.close(taken[0])
+
+
+def test_a_spare_descriptor_is_had_again_when_there_is_one(door: Door) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        door.worker.accept(listener)
+
+    assert door.worker._spare >= 0
+    os.close(door.worker._spare)
+    door.worker._drop(door.worker.pending_conns.pop())
