@@ -32,6 +32,8 @@ _log = logging.getLogger("cds_service")
 # its first byte; it takes an answer within TAKE, and after it hangs up within LINGER. What it sends unasked is waited
 # for no longer than DRAIN.
 SPEAK, WHOLE, LINGER, DRAIN = 10.0, 20.0, 5.0, 1.0
+# A client that has come within so many seconds may not have had the time to say anything.
+NEW = 1.0
 # Bytes: requests on their way take up to ROOM of one process, then the oldest has to go.
 ROOM = 64 * 1024 * 1024
 # How often the master hears that a worker lives, in seconds; it waits for 30.
@@ -127,17 +129,28 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Open or shut the door; where all places are taken, the client that has been silent longest makes room."""
+        """Open or shut the door; where all places are taken, the client that matters least makes room."""
         if not enabled and self.alive and self._rests_until < time.monotonic():
             enabled = self._make_room()
         super().set_accept_enabled(enabled and self._rests_until < time.monotonic())
 
     def _make_room(self) -> bool:
-        for silent in (self.pending_conns, self.keepalived_conns):
-            if silent:
-                self._drop(silent.popleft())
-                return True
-        return False
+        """Let one client go: one that says nothing, else who has its answer, else whose request takes longest."""
+        known = time.monotonic() + SPEAK - NEW
+        if self.keepalived_conns and _is_silent(self.keepalived_conns[0]):
+            self._drop(self.keepalived_conns.popleft())
+        elif self.pending_conns and self.pending_conns[0].timeout < known and _is_silent(self.pending_conns[0]):
+            self._drop(self.pending_conns.popleft())
+        elif self.leaving:
+            self._close(next(iter(self.leaving)))
+        elif self.arriving:
+            oldest = next(iter(self.arriving))
+            self._refuse(oldest)
+            self._last_bytes(oldest, oldest.sock)  # unread, they would cut off the refusal
+            self._close(oldest)
+        else:
+            return False
+        return True
 
     def _drop(self, conn: Connection) -> None:
         if conn.is_gone:
@@ -149,10 +162,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns -= 1
         conn.close()
 
+    def _close(self, conn: Connection) -> None:
+        self.leaving.pop(conn, None)
+        self._drop(conn)
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Wait for something to do; not long where the door is shut for a moment only."""
-        resting = self._rests_until > time.monotonic()
-        super().wait_for_and_dispatch_events(REST if resting else timeout)
+        if self.alive and not self._accepting:
+            if self.nr_conns >= self.worker_connections:
+                self.set_accept_enabled(False)  # gunicorn tries once only, and nobody may have been silent then
+            timeout = REST
+        super().wait_for_and_dispatch_events(timeout)
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Stop: whoever stands at the door is let in before it is shut for good."""
@@ -264,8 +284,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         while self.arriving and (slowest := next(iter(self.arriving))).timeout <= now:
             self._forget(slowest)
         while self.leaving and (slowest := next(iter(self.leaving))).timeout <= now:
-            del self.leaving[slowest]
-            self._drop(slowest)
+            self._close(slowest)
 
     # --- a request is answered --------------------------------------------------------------------------------------
 
@@ -361,8 +380,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             more = 0
         conn.length += more
         if not more or conn.length > MOST:
-            del self.leaving[conn]
-            self._drop(conn)
+            self._close(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """
@@ -376,6 +394,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             say_busy(client)
             return
         _say_odd(client, type(exc))
+
+
+def _is_silent(conn: Connection) -> bool:
+    """Say whether nothing of a next request is there, though nobody may have looked yet."""
+    try:
+        return not conn.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return True  # it would have to wait, or the client is gone
 
 
 def _say_odd(client: socket.socket, problem: type[ParseException]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 import stat
 import threading
@@ -17,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +28,10 @@ from gunicorn.config import Config  # type: ignore[import-untyped]
 
 from cds_service.cli import worker as module
 from cds_service.cli.connection import MOST, Connection
-from cds_service.cli.worker import Worker
+from cds_service.cli.worker import SPEAK, Worker
+from tests.moments import quickest
+from tests.operations.load import address_of, hook_call, post
+from tests.operations.running import running
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"
 
@@ -234,3 +239,83 @@ def test_a_spare_descriptor_is_had_again_when_there_is_one(door: Door) -> None:
     assert door.worker._spare >= 0
     os.close(door.worker._spare)
     door.worker._drop(door.worker.pending_conns.pop())
+
+
+# --- no more places --------------------------------------------------------------------------------------------------
+
+
+def came(door: Door, seconds_ago: float, raw: bytes = b"") -> tuple[socket.socket, Connection]:
+    """Let a client in some time ago of whom nothing has been read."""
+    theirs, conn = door.client()
+    theirs.sendall(raw)
+    conn.timeout = time.monotonic() - seconds_ago + SPEAK
+    door.worker.pending_conns.append(conn)
+    return theirs, conn
+
+
+def keeps(door: Door, raw: bytes = b"") -> tuple[socket.socket, Connection]:
+    """Keep a client that was answered."""
+    theirs, conn = door.client()
+    theirs.sendall(raw)
+    conn.timeout = time.monotonic() + 30
+    door.worker.keepalived_conns.append(conn)
+    return theirs, conn
+
+
+def leaves(door: Door) -> tuple[socket.socket, Connection]:
+    """Have a client that was answered and has not hung up."""
+    theirs, conn = door.client()
+    door.worker._part(conn)
+    return theirs, conn
+
+
+def test_who_matters_least_makes_room_and_never_who_has_just_come(door: Door) -> None:
+    comers = [came(door, 0)[1], door.arriving(b"P")[1], door.arriving()[1], leaves(door)[1]]
+    comers += [keeps(door)[1], keeps(door)[1]]
+    door.worker.pending_conns.appendleft(old := came(door, 5)[1])
+    door.worker.pending_conns.pop()
+    new, first_byte, part, gone, kept, kept_later = comers
+    left = list[Connection]()
+    while door.worker._make_room():
+        left += [one for one in (*comers, old) if one.is_gone and one not in left]
+
+    assert [kept, kept_later, old, gone, first_byte, part] == left
+    assert [new] == list(door.worker.pending_conns)
+    assert 1 == door.worker.nr_conns
+    assert 0 == door.worker._held
+
+
+def test_a_client_whose_bytes_nobody_has_looked_at_is_not_silent(door: Door) -> None:
+    for _, conn in (keeps(door, b"P"), came(door, 5, b"P")):
+        assert not door.worker._make_room()
+        assert not conn.is_gone
+
+
+def test_whose_request_makes_room_for_another_is_told_so(door: Door) -> None:
+    theirs, _ = door.arriving()
+    theirs.sendall(b"x" * 1_000)
+    assert door.worker._make_room()
+
+    assert everything(theirs).startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_door_that_was_shut_opens_when_one_has_been_silent_for_long_enough(door: Door) -> None:
+    for _ in range(door.worker.worker_connections):
+        came(door, 0)
+    door.worker.set_accept_enabled(False)
+    assert not door.worker._accepting
+    door.worker.pending_conns[0].timeout -= 5
+    door.worker.wait_for_and_dispatch_events(0)
+
+    assert door.worker._accepting
+    assert door.worker.worker_connections - 1 == door.worker.nr_conns
+
+
+def test_clients_with_one_byte_each_never_take_all_places(tmp_path: Path) -> None:
+    limited = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (80, 80))
+    with running(tmp_path, "--workers", "1", "--threads", "4", preexec=limited) as service, ExitStack() as opened:
+        for _ in range(60):
+            opened.enter_context(socket.create_connection(address_of(service.url), 10)).sendall(b"P")
+
+        assert 2 > quickest(lambda: post(service.url, hook_call())[2], 2.0)
+        assert {200} == {post(service.url, hook_call())[0] for _ in range(5)}
