@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import Any, ClassVar
 
 from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn.http.body import ChunkedReader  # type: ignore[import-untyped]
 from gunicorn.http.errors import (  # type: ignore[import-untyped]
     InvalidChunkSize,
     LimitRequestHeaders,
@@ -27,6 +28,8 @@ from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
 TAKE = 10.0
 # Bytes: headers; the line before a chunk; a request; what is taken at once.
 HEAD, LINE, MOST, PIECE = 64 * 1024, 1024, 9 * 1024 * 1024, 1024 * 1024
+# So much of a body in chunks is read past for the next request, in bytes.
+SKIPPED = 64 * 1024
 # Of so many clients it is known whether they are trusted proxies.
 ADDRESSES = 1_000
 _END, _CONTINUE = b"\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -105,20 +108,35 @@ class Asked(Request):  # type: ignore[misc] # gunicorn has no types
         return known
 
 
-class Whole(BytesIO):
-    """A body that is there: whoever reads all of it gets the very bytes, uncopied."""
+def is_taken(body: Any) -> bool:
+    """
+    Say whether a body has left its connection, whether or not somebody has read it.
 
-    def __init__(self, body: bytes) -> None:
-        super().__init__(body)
-        self._length = len(body)
-
-    def is_read(self) -> bool:
-        """Say whether all of it was read."""
-        return self.tell() == self._length
+    One that came in chunks has where its reader meets the end: what is there of it is read, up to SKIPPED bytes. One
+    of known length has where nothing is lacking.
+    """
+    if type(body) is BytesIO:
+        return True
+    if isinstance(body.reader, ChunkedReader):
+        with suppress(OSError, ParseException):
+            body.read(SKIPPED)
+        return body.reader.parser is None
+    return getattr(body.reader, "length", 1) == 0 and not body.failed
 
 
 class Answer(Response):  # type: ignore[misc] # gunicorn has no types
-    """An answer that leaves in one piece: one system call for us, and the client wakes up once."""
+    """
+    An answer that leaves in one piece: one system call for us, and the client wakes up once.
+
+    It says truly whether the connection goes on: not where some of the request is still to come, which is not waited
+    for.
+    """
+
+    def should_close(self) -> bool:
+        """Say whether the connection ends with this answer; once it does that stays so."""
+        if not self.must_close and not is_taken(self.req.body):
+            self.force_close()
+        return bool(super().should_close())
 
     def write(self, arg: bytes) -> None:
         """Send headers and body together where this is all of the body; else one after the other."""
@@ -156,7 +174,7 @@ class Connection(TConn):  # type: ignore[misc]
         self._clear()
         self.data_ready = True
         # What the application reads; whether the last request came as soon as the one before it was answered.
-        self.given: Whole | None = None
+        self.given: BytesIO | None = None
         self.is_brisk, self.is_gone = True, False
 
     def _clear(self) -> None:
@@ -167,6 +185,14 @@ class Connection(TConn):  # type: ignore[misc]
     def drop(self) -> None:
         """Let go of what has arrived."""
         self._clear()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing of a request is there, though nobody may have looked yet."""
+        try:
+            return not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:
+            return True  # it would have to wait, or the client is gone
 
     @property
     def wants(self) -> int:
@@ -272,17 +298,10 @@ class Connection(TConn):  # type: ignore[misc]
         if not self.whole:
             return
         if getattr(request.body.reader, "length", None) == len(self.whole):
-            self.given, self.whole = Whole(self.whole), b""
+            self.given, self.whole = BytesIO(self.whole), b""
             request.body = self.given
         if self.whole or self.rest:
             self.parser.unreader.unread(self.whole + self.rest)
-
-    def is_read(self) -> bool:
-        """Say whether the request is known to be read to its end; if so the parser need not look for one."""
-        if self.given is None or not self.given.is_read():
-            return False
-        self.given = self.parser.mesg = None
-        return True
 
     def close(self, graceful: bool = False) -> None:
         """Close at once: gunicorn would wait for the client, in the thread of the door."""

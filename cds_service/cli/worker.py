@@ -29,9 +29,8 @@ from cds_service.cli.pool import Pool
 
 _log = logging.getLogger("cds_service")
 # Seconds. A client that has connected says something within SPEAK; its request is there as a whole within WHOLE of
-# its first byte; it takes an answer within TAKE, and after it hangs up within LINGER. What it sends unasked is waited
-# for no longer than DRAIN.
-SPEAK, WHOLE, LINGER, DRAIN = 10.0, 20.0, 5.0, 1.0
+# its first byte; it takes an answer within TAKE, and after it hangs up within LINGER.
+SPEAK, WHOLE, LINGER = 10.0, 20.0, 5.0
 # A client that has come within so many seconds may not have had the time to say anything.
 NEW = 1.0
 # Bytes: requests on their way take up to ROOM of one process, then the oldest has to go.
@@ -137,9 +136,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _make_room(self) -> bool:
         """Let one client go: one that says nothing, else who has its answer, else whose request takes longest."""
         known = time.monotonic() + SPEAK - NEW
-        if self.keepalived_conns and _is_silent(self.keepalived_conns[0]):
+        if self.keepalived_conns and self.keepalived_conns[0].is_silent:
             self._drop(self.keepalived_conns.popleft())
-        elif self.pending_conns and self.pending_conns[0].timeout < known and _is_silent(self.pending_conns[0]):
+        elif self.pending_conns and self.pending_conns[0].timeout < known and self.pending_conns[0].is_silent:
             self._drop(self.pending_conns.popleft())
         elif self.leaving:
             self._close(next(iter(self.leaving)))
@@ -339,11 +338,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return super().handle_request(req, conn)
 
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
-        """Say whether the connection goes on; a body that nobody wanted to read is not waited for."""
-        if keepalive and conn.is_read():
-            return True
-        conn.parser.unreader.until = time.monotonic() + DRAIN
-        return bool(super()._keepalive_after(conn, keepalive))
+        """Say whether the connection goes on; if so, of this request nothing is to come (``Answer.should_close``)."""
+        if keepalive:
+            conn.given = conn.parser.mesg = None
+        return bool(keepalive)
 
     def _answered(self, conn: Connection, stays: bool) -> None:
         """Keep the connection, or let it go; what came with the last request is the beginning of the next."""
@@ -394,14 +392,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             say_busy(client)
             return
         _say_odd(client, type(exc))
-
-
-def _is_silent(conn: Connection) -> bool:
-    """Say whether nothing of a next request is there, though nobody may have looked yet."""
-    try:
-        return not conn.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except OSError:
-        return True  # it would have to wait, or the client is gone
 
 
 def _say_odd(client: socket.socket, problem: type[ParseException]) -> None:
