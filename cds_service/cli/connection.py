@@ -12,8 +12,15 @@ from io import BytesIO
 from typing import Any, ClassVar
 
 from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn.http.body import ChunkedReader  # type: ignore[import-untyped]
+from gunicorn.http.errors import (  # type: ignore[import-untyped]
+    InvalidChunkSize,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
 from gunicorn.http.message import Request  # type: ignore[import-untyped]
-from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
+from gunicorn.http.unreader import IterUnreader, SocketUnreader  # type: ignore[import-untyped]
 from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
 
@@ -21,10 +28,12 @@ from gunicorn.workers.gthread import TConn  # type: ignore[import-untyped]
 TAKE = 10.0
 # Bytes: headers; the line before a chunk; a request; what is taken at once.
 HEAD, LINE, MOST, PIECE = 64 * 1024, 1024, 9 * 1024 * 1024, 1024 * 1024
+# So much of a body in chunks is read past for the next request, in bytes.
+SKIPPED = 64 * 1024
 # Of so many clients it is known whether they are trusted proxies.
 ADDRESSES = 1_000
 _END, _CONTINUE = b"\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*0*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
 _BUSY = (
@@ -47,12 +56,18 @@ def say_busy(client: socket.socket) -> None:
         client.send(_BUSY % (len(said), said))
 
 
+def status_of(problem: type[ParseException]) -> int:
+    """Return the status of an answer to what is not HTTP."""
+    return 414 if issubclass(problem, LimitRequestLine) else 431 if issubclass(problem, LimitRequestHeaders) else 400
+
+
 def say_refused(client: socket.socket, status: int) -> None:
-    """Answer what is not HTTP in the shape of all refusals."""
+    """Answer what is not HTTP in the shape of all refusals, without waiting for who takes no answers."""
     reason, code, text = _REFUSALS[status]
     said = _OUTCOME % (code, text)
     with suppress(OSError):
-        client.sendall(
+        client.setblocking(False)
+        client.send(
             b"HTTP/1.1 %d %b\r\nConnection: close\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
             b"X-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n\r\n%b" % (status, reason, len(said), said)
         )
@@ -93,20 +108,35 @@ class Asked(Request):  # type: ignore[misc] # gunicorn has no types
         return known
 
 
-class Whole(BytesIO):
-    """A body that is there: whoever reads all of it gets the very bytes, uncopied."""
+def is_taken(body: Any) -> bool:
+    """
+    Say whether a body has left its connection, whether or not somebody has read it.
 
-    def __init__(self, body: bytes) -> None:
-        super().__init__(body)
-        self._length = len(body)
-
-    def is_read(self) -> bool:
-        """Say whether all of it was read."""
-        return self.tell() == self._length
+    One that came in chunks has where its reader meets the end: what is there of it is read, up to SKIPPED bytes. One
+    of known length has where nothing is lacking.
+    """
+    if type(body) is BytesIO:
+        return True
+    if isinstance(body.reader, ChunkedReader):
+        with suppress(OSError, ParseException):
+            body.read(SKIPPED)
+        return body.reader.parser is None
+    return getattr(body.reader, "length", 1) == 0 and not body.failed
 
 
 class Answer(Response):  # type: ignore[misc] # gunicorn has no types
-    """An answer that leaves in one piece: one system call for us, and the client wakes up once."""
+    """
+    An answer that leaves in one piece: one system call for us, and the client wakes up once.
+
+    It says truly whether the connection goes on: not where some of the request is still to come, which is not waited
+    for.
+    """
+
+    def should_close(self) -> bool:
+        """Say whether the connection ends with this answer; once it does that stays so."""
+        if not self.must_close and not is_taken(self.req.body):
+            self.force_close()
+        return bool(super().should_close())
 
     def write(self, arg: bytes) -> None:
         """Send headers and body together where this is all of the body; else one after the other."""
@@ -136,7 +166,7 @@ class Connection(TConn):  # type: ignore[misc]
     A connection, and what of its next request is there already: so many bytes are ``held``.
 
     ``arrived`` is the head of a request, with its body where that comes in chunks or not at all; ``pieces`` are those
-    of a body whose length is known.
+    of a body whose length is known. ``odd`` says why no request will ever come of it.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -144,16 +174,25 @@ class Connection(TConn):  # type: ignore[misc]
         self._clear()
         self.data_ready = True
         # What the application reads; whether the last request came as soon as the one before it was answered.
-        self.given: Whole | None = None
-        self.is_brisk = True
+        self.given: BytesIO | None = None
+        self.is_brisk, self.is_gone = True, False
 
     def _clear(self) -> None:
         self.arrived, self.pieces = bytearray(), list[bytes | memoryview]()
         self.held, self.body, self.length, self.chunk = 0, 0, 0, 0
+        self.odd: type[ParseException] | None = None
 
     def drop(self) -> None:
         """Let go of what has arrived."""
         self._clear()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing of a request is there, though nobody may have looked yet."""
+        try:
+            return not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:
+            return True  # it would have to wait, or the client is gone
 
     @property
     def wants(self) -> int:
@@ -162,9 +201,10 @@ class Connection(TConn):  # type: ignore[misc]
 
     def receive(self, more: bytes) -> bool:
         """
-        Take some bytes of a request; say whether it is there as a whole, or so odd that the parser shall refuse it.
+        Take some bytes of a request; say whether it is there as a whole, or so odd that no more of it is waited for.
 
-        This only decides when a thread looks at it: what a request is, the parser decides.
+        This only decides when a thread looks at it: what a request is, the parser decides. A thread would wait for
+        the rest of what is odd.
         """
         self.held += len(more)
         if self.pieces:
@@ -172,10 +212,21 @@ class Connection(TConn):  # type: ignore[misc]
         elif self.body:
             self.arrived += more
         elif not self._reads_head(more):
-            return self.held > HEAD
+            return self.held > HEAD and self._is_odd(LimitRequestHeaders)
         if self.held > MOST:
             return True
         return self._chunks_end() if self.chunk else self.held >= self.body + self.length
+
+    def _is_odd(self, problem: type[ParseException]) -> bool:
+        """Find what the parser has against the head, if anything, before what was found here."""
+        try:
+            Asked(self.cfg, IterUnreader([bytes(self.arrived[: self.body or None])]), self.client)
+        except ParseException as earlier:
+            problem = type(earlier)
+        except (OSError, StopIteration):
+            pass  # it would wait for more
+        self.odd = problem
+        return True
 
     def _reads_head(self, more: bytes) -> bool:
         """Look for the end of the head; say whether it is there."""
@@ -213,13 +264,14 @@ class Connection(TConn):  # type: ignore[misc]
         while self.chunk < len(self.arrived):
             end = self.arrived.find(b"\r\n", self.chunk)
             if end < 0:
-                return len(self.arrived) - self.chunk > LINE
+                return len(self.arrived) - self.chunk > LINE and self._is_odd(InvalidChunkSize)
             try:
                 size = int(self.arrived[self.chunk : end].partition(b";")[0], 16)
             except ValueError:
-                return True
+                return self._is_odd(InvalidChunkSize)
             if size <= 0:
-                return self.arrived.find(_END, end) >= 0 or len(self.arrived) - end > HEAD
+                ended = self.arrived.find(_END, end) >= 0
+                return ended or (len(self.arrived) - end > HEAD and self._is_odd(LimitRequestHeaders))
             self.chunk = end + 2 + size + 2
         return False
 
@@ -236,7 +288,8 @@ class Connection(TConn):  # type: ignore[misc]
             else:
                 self.arrived += sent
         self.parser.unreader.unread(bytes(self.arrived))
-        self.parser.unreader.until, self.rest = self.timeout, rest
+        # The rest of more than any request may hold is not waited for.
+        self.parser.unreader.until, self.rest = 0.0 if self.held > MOST else self.timeout, rest
         self._clear()
 
     def hand_over(self, request: Any) -> None:
@@ -245,17 +298,10 @@ class Connection(TConn):  # type: ignore[misc]
         if not self.whole:
             return
         if getattr(request.body.reader, "length", None) == len(self.whole):
-            self.given, self.whole = Whole(self.whole), b""
+            self.given, self.whole = BytesIO(self.whole), b""
             request.body = self.given
         if self.whole or self.rest:
             self.parser.unreader.unread(self.whole + self.rest)
-
-    def is_read(self) -> bool:
-        """Say whether the request is known to be read to its end; if so the parser need not look for one."""
-        if self.given is None or not self.given.is_read():
-            return False
-        self.given = self.parser.mesg = None
-        return True
 
     def close(self, graceful: bool = False) -> None:
         """Close at once: gunicorn would wait for the client, in the thread of the door."""

@@ -23,15 +23,25 @@ class Pool(Generic[T]):
     """
 
     def __init__(self, threads: int, work: Callable[[T], None]) -> None:
-        """Start all threads now, while there is memory for them: later one may die before it has begun."""
+        """
+        Start all threads now, while there is memory for them: later one may die before it has begun.
+
+        They never keep a process that ends: who stops in good order has waited for its calls. Raises RuntimeError
+        where there is no room for so many; then none is left.
+        """
         self._work, self._over, self._lock = work, False, threading.Lock()
         self._idle: list[SimpleQueue[T | None]] = []
         self._waiting: deque[T] = deque()
         before, there = threading.stack_size(STACK), threading.Barrier(threads + 1)
-        for number in range(threads):
-            threading.Thread(target=self._run, args=(there,), name=f"call_{number}").start()
-        there.wait()
-        threading.stack_size(before)
+        try:
+            for number in range(threads):
+                threading.Thread(target=self._run, args=(there,), name=f"call_{number}", daemon=True).start()
+            there.wait()
+        except BaseException:
+            there.abort()
+            raise
+        finally:
+            threading.stack_size(before)
 
     @property
     def idle(self) -> int:
@@ -56,7 +66,10 @@ class Pool(Generic[T]):
             mine.put(None)
 
     def _run(self, there: threading.Barrier) -> None:
-        there.wait()
+        try:
+            there.wait()
+        except threading.BrokenBarrierError:
+            return
         mine: SimpleQueue[T | None] = SimpleQueue()
         while (item := self._next(mine)) is not None:
             self._work(item)

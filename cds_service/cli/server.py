@@ -17,7 +17,8 @@ import click
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 
-from cds_service.cli.worker import Log, Worker
+from cds_service.cli.server_log import Log
+from cds_service.cli.worker import Worker
 from cds_service.web.metrics import Board
 from cds_service.web.settings import Settings, content_folder
 from cds_service.web.tuning import settle

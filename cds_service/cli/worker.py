@@ -12,28 +12,27 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import signal
 import socket
-import sys
 import time
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial, partialmethod
+from functools import partial
 from selectors import EVENT_READ
 from typing import Any
 
 from gunicorn.http import wsgi  # type: ignore[import-untyped]
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException  # type: ignore[import-untyped]
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from cds_service.cli.connection import MOST, PIECE, TAKE, Answer, Connection, say_busy, say_refused
+from cds_service.cli.connection import MOST, PIECE, TAKE, Answer, Connection, say_busy, say_refused, status_of
 from cds_service.cli.pool import Pool
 
 _log = logging.getLogger("cds_service")
 # Seconds. A client that has connected says something within SPEAK; its request is there as a whole within WHOLE of
-# its first byte; it takes an answer within TAKE, and after it hangs up within LINGER. What it sends unasked is waited
-# for no longer than DRAIN.
-SPEAK, WHOLE, LINGER, DRAIN = 10.0, 20.0, 5.0, 1.0
+# its first byte; it takes an answer within TAKE, and after it hangs up within LINGER.
+SPEAK, WHOLE, LINGER = 10.0, 20.0, 5.0
+# A client that has come within so many seconds may not have had the time to say anything.
+NEW = 1.0
 # Bytes: requests on their way take up to ROOM of one process, then the oldest has to go.
 ROOM = 64 * 1024 * 1024
 # How often the master hears that a worker lives, in seconds; it waits for 30.
@@ -47,41 +46,7 @@ _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # How gunicorn is told that a connection stays open.
 _STAYS: Future[bool] = Future()
 _STAYS.set_result(True)
-_SIGNALS = frozenset(signal.Signals.__members__)
 _NOBODY = (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK, errno.EINVAL)
-
-
-class Log:
-    """
-    What gunicorn has to say, as events of ours.
-
-    Of its messages only the wording is logged, never what is put into it: that may be an address with its query. But
-    for the name of a signal: whether a worker was killed or crashed (SIGSEGV) is what an operator has to know.
-    """
-
-    def __init__(self, cfg: Any) -> None:
-        self.cfg = cfg
-
-    def setup(self, cfg: Any) -> None:
-        """Take new settings; there are none for logs."""
-        self.cfg = cfg
-
-    def log(self, level: int, msg: object, *words: object, **_: object) -> None:
-        """Log an event of the server."""
-        failed = sys.exc_info()[0]
-        kind = failed.__name__ if failed else next((word for word in map(str, words) if word in _SIGNALS), "")
-        fields = {"event": "server", "what": str(msg)[:120], "kind": kind}
-        _log.log(level, "server", extra={"fields": fields})
-
-    critical = partialmethod(log, logging.CRITICAL)
-    error = partialmethod(log, logging.ERROR)
-    warning = partialmethod(log, logging.WARNING)
-    exception = partialmethod(log, logging.ERROR)
-
-    def nothing(self, *_: object, **__: object) -> None:
-        """Leave out what is for gunicorn's developers; and the access log, since each call has its own line."""
-
-    info = debug = access = reopen_files = close_on_exec = nothing
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -94,8 +59,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     """
 
     def get_thread_pool(self) -> Pool[Connection]:
-        """Return the threads for requests."""
-        return Pool(self.cfg.threads, self._answer)
+        """Return the threads for requests. Without room for them the worker ends, and at its start the service."""
+        try:
+            return Pool(self.cfg.threads, self._answer)
+        except RuntimeError:
+            if self.age <= self.cfg.workers:
+                raise
+            _log.critical("server", extra={"fields": {"event": "server", "what": "no room for threads"}})
+            # Not gunicorn's code for "cannot begin", by which those that do answer would be ended too.
+            raise SystemExit(1) from None
 
     def enqueue_req(self, conn: Connection) -> None:
         """Give a request that is there as a whole a thread."""
@@ -131,6 +103,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             elif problem.errno not in _NOBODY:
                 raise
             return
+        if self._spare < 0:
+            self._keep_spare()
         self.nr_conns += 1
         conn = Connection(self.cfg, client, address, listener.getsockname())
         conn.timeout = time.monotonic() + SPEAK
@@ -139,39 +113,65 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _turn_away(self, listener: socket.socket) -> None:
         """Answer one client with 503 by means of the spare descriptor, and shut the door for a moment."""
-        os.close(self._spare)
+        spare, self._spare = self._spare, -1
+        if spare >= 0:
+            os.close(spare)
         with suppress(OSError):
             client, _ = listener.accept()
             with client:
                 say_busy(client)
-        with suppress(OSError):
-            self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._keep_spare()
         self._rests_until = time.monotonic() + REST
 
+    def _keep_spare(self) -> None:
+        with suppress(OSError):  # another thread may have been quicker: then later
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Open or shut the door; where all places are taken, the client that has been silent longest makes room."""
+        """Open or shut the door; where all places are taken, the client that matters least makes room."""
         if not enabled and self.alive and self._rests_until < time.monotonic():
             enabled = self._make_room()
         super().set_accept_enabled(enabled and self._rests_until < time.monotonic())
 
     def _make_room(self) -> bool:
-        for silent in (self.pending_conns, self.keepalived_conns):
-            if silent:
-                self._drop(silent.popleft())
-                return True
-        return False
+        """Let one client go: one that says nothing, else who has its answer, else whose request takes longest."""
+        known = time.monotonic() + SPEAK - NEW
+        if self.keepalived_conns and self.keepalived_conns[0].is_silent:
+            self._drop(self.keepalived_conns.popleft())
+        elif self.pending_conns and self.pending_conns[0].timeout < known and self.pending_conns[0].is_silent:
+            self._drop(self.pending_conns.popleft())
+        elif self.leaving:
+            self._close(next(iter(self.leaving)))
+        elif self.arriving:
+            oldest = next(iter(self.arriving))
+            self._refuse(oldest)
+            self._last_bytes(oldest, oldest.sock)  # unread, they would cut off the refusal
+            self._close(oldest)
+        else:
+            return False
+        return True
 
     def _drop(self, conn: Connection) -> None:
+        if conn.is_gone:
+            return
+        conn.is_gone = True
         self._held -= conn.held
         with suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
 
+    def _close(self, conn: Connection) -> None:
+        self.leaving.pop(conn, None)
+        self._drop(conn)
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Wait for something to do; not long where the door is shut for a moment only."""
-        resting = self._rests_until > time.monotonic()
-        super().wait_for_and_dispatch_events(REST if resting else timeout)
+        if self.alive and not self._accepting:
+            if self.nr_conns >= self.worker_connections:
+                self.set_accept_enabled(False)  # gunicorn tries once only, and nobody may have been silent then
+            timeout = REST
+        super().wait_for_and_dispatch_events(timeout)
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Stop: whoever stands at the door is let in before it is shut for good."""
@@ -196,7 +196,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _first_bytes(self, conn: Connection, silent: Any, client: socket.socket) -> None:
         """Take the first bytes of a request from a client that was silent until now."""
-        silent.remove(conn)
+        try:
+            silent.remove(conn)
+        except ValueError:
+            return  # it made room in this very moment
         if silent is self.keepalived_conns:
             conn.is_brisk = conn.timeout - time.monotonic() > self.cfg.keepalive - BRISK
         self._begins(conn)
@@ -219,9 +222,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._held += conn.held
         if have:
             self._take(conn, have)
+        elif conn.odd:
+            self._refuse(conn)
 
     def _more_bytes(self, conn: Connection, client: socket.socket) -> None:
-        """Take what has arrived, without waiting."""
+        """Take what has arrived, without waiting; but from who had to go since the news of it came, nothing."""
+        if conn not in self.arriving:
+            return
         try:
             self._take(conn, client.recv(conn.wants))
         except (BlockingIOError, InterruptedError):
@@ -235,7 +242,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         before = conn.held
         whole = conn.receive(more)
         self._held += conn.held - before
-        if whole or (conn.body and not more):
+        if conn.odd:
+            self._refuse(conn)
+        elif whole or (conn.body and not more):
             self._whole(conn)  # also where it ends early: the client may have half hung up, and is told
         elif not more:
             self._forget(conn)
@@ -254,13 +263,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._drop(conn)
 
     def _refuse(self, conn: Connection) -> None:
-        """Tell a client that there is no room for its request."""
+        """Tell a client that there is no room for its request, or that it is none."""
+        odd = conn.odd
         self.arriving.pop(conn, None)
         self._held -= conn.held
         conn.drop()
         with suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
-        say_busy(conn.sock)
+        if odd:
+            _say_odd(conn.sock, odd)
+        else:
+            say_busy(conn.sock)
         self._part(conn)
 
     def murder_pending(self) -> None:
@@ -270,8 +283,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         while self.arriving and (slowest := next(iter(self.arriving))).timeout <= now:
             self._forget(slowest)
         while self.leaving and (slowest := next(iter(self.leaving))).timeout <= now:
-            del self.leaving[slowest]
-            self._drop(slowest)
+            self._close(slowest)
 
     # --- a request is answered --------------------------------------------------------------------------------------
 
@@ -305,7 +317,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     break
                 if conn.receive(more):
                     conn.timeout = time.monotonic() + WHOLE
-                    return True
+                    return not conn.odd
         except (OSError, MemoryError):
             conn.is_brisk = False
         return False
@@ -326,11 +338,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return super().handle_request(req, conn)
 
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
-        """Say whether the connection goes on; a body that nobody wanted to read is not waited for."""
-        if keepalive and conn.is_read():
-            return True
-        conn.parser.unreader.until = time.monotonic() + DRAIN
-        return bool(super()._keepalive_after(conn, keepalive))
+        """Say whether the connection goes on; if so, of this request nothing is to come (``Answer.should_close``)."""
+        if keepalive:
+            conn.given = conn.parser.mesg = None
+        return bool(keepalive)
 
     def _answered(self, conn: Connection, stays: bool) -> None:
         """Keep the connection, or let it go; what came with the last request is the beginning of the next."""
@@ -357,6 +368,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _last_bytes(self, conn: Connection, client: socket.socket) -> None:
         """Read past what nobody wants to know; at the end, or where that is too much, close."""
+        if conn not in self.leaving:
+            return
         try:
             more = len(client.recv(PIECE))
         except (BlockingIOError, InterruptedError):
@@ -365,8 +378,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             more = 0
         conn.length += more
         if not more or conn.length > MOST:
-            del self.leaving[conn]
-            self._drop(conn)
+            self._close(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """
@@ -379,6 +391,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             _log.error("server", extra={"fields": {"event": "server", "kind": type(exc).__name__, "status": 503}})
             say_busy(client)
             return
-        status = 414 if isinstance(exc, LimitRequestLine) else 431 if isinstance(exc, LimitRequestHeaders) else 400
-        _log.info("refused", extra={"fields": {"event": "refused", "kind": type(exc).__name__, "status": status}})
-        say_refused(client, status)
+        _say_odd(client, type(exc))
+
+
+def _say_odd(client: socket.socket, problem: type[ParseException]) -> None:
+    status = status_of(problem)
+    _log.info("refused", extra={"fields": {"event": "refused", "kind": problem.__name__, "status": status}})
+    say_refused(client, status)

@@ -4,11 +4,18 @@ The threads that answer calls: all of them there from the start, the last one bu
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import weakref
 from queue import SimpleQueue
+from types import SimpleNamespace
+
+import pytest
 
 from cds_service.cli.pool import Pool
+from cds_service.cli.worker import Worker
+from tests.build import ROOT
 from tests.operations.running import eventually
 
 
@@ -88,3 +95,41 @@ def test_nothing_of_a_call_is_kept_alive_by_an_idle_thread() -> None:
         assert gone.wait(10)
     finally:
         pool.shutdown()
+
+
+def test_a_process_that_ends_by_an_error_is_not_kept_by_its_threads() -> None:
+    program = "from cds_service.cli.pool import Pool; Pool(3, print); raise SystemExit(5)"
+
+    assert 5 == subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False).returncode
+
+
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let only three threads be started."""
+    start, left = threading.Thread.start, iter(range(3))
+
+    def no_more(thread: threading.Thread) -> None:
+        if thread.name.startswith("call_") and next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+
+
+@pytest.mark.usefixtures("no_room")
+def test_where_there_is_no_room_for_a_thread_none_is_left_waiting() -> None:
+    with pytest.raises(RuntimeError, match="thread"):
+        Pool(5, print)
+
+    eventually(lambda: not [one for one in threading.enumerate() if one.name.startswith("call_")])
+
+
+@pytest.mark.usefixtures("no_room")
+@pytest.mark.parametrize(("age", "ends"), [(2, RuntimeError), (3, SystemExit)], ids=["at the start", "later"])
+def test_a_later_worker_without_room_for_its_threads_ends_alone(age: int, ends: type[BaseException]) -> None:
+    """By a RuntimeError gunicorn knows that the service cannot begin at all, and ends it."""
+    worker = Worker.__new__(Worker)
+    worker.age, worker.cfg = age, SimpleNamespace(threads=5, workers=2)
+
+    with pytest.raises(ends):
+        worker.get_thread_pool()

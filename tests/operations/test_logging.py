@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cds_service.cli.worker import Log
+from cds_service.cli.server_log import Log
 from cds_service.web.logs import MOST, JsonLines, ToStandardError, say
 from tests.operations.load import hook_call, post
 from tests.operations.running import eventually, running

@@ -153,6 +153,48 @@ def test_a_body_that_nobody_reads_is_not_taken_for_the_next_request(client: Clie
     assert {"Patient/somebody"} == patient_of(client.call(about("somebody")))
 
 
+@pytest.mark.parametrize("size", [100, 100_000, 7 << 20], ids=str)
+def test_a_connection_goes_on_though_nobody_read_a_body_of_any_size(client: Client, size: int) -> None:
+    client.socket.sendall(http(b"x" * size).replace(PATH.encode(), b"/nowhere"))
+    status, headers, _ = client.answer()
+
+    assert (404, "keep-alive") == (status, headers["connection"])
+    assert {"Patient/somebody"} == patient_of(client.call(about("somebody")))
+
+
+CHUNKS = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+UNTAKEN = {
+    "too large": http(b"").replace(b"Length: 0", b"Length: 99999999"),
+    "in chunks": CHUNKS.replace(PATH, "/nowhere").encode() + b"186a0\r\n" + b"x" * 100_000 + b"\r\n0\r\n\r\n",
+}
+
+
+def test_a_connection_goes_on_though_nobody_read_a_small_body_in_chunks(client: Client) -> None:
+    client.socket.sendall(CHUNKS.replace(PATH, "/nowhere").encode() + b"5\r\nhello\r\n0\r\n\r\n")
+    status, headers, _ = client.answer()
+
+    assert (404, "keep-alive") == (status, headers["connection"])
+    assert {"Patient/somebody"} == patient_of(client.call(about("somebody")))
+
+
+@pytest.mark.parametrize("raw", UNTAKEN.values(), ids=UNTAKEN)
+def test_where_a_body_was_not_taken_the_answer_says_that_the_connection_ends(client: Client, raw: bytes) -> None:
+    client.socket.sendall(raw)
+    status, headers, _ = client.answer()
+
+    assert status in {404, 413}
+    assert "close" == headers["connection"]
+    assert b"" == client.socket.recv(1)
+
+
+def test_a_connection_goes_on_after_a_body_in_chunks(client: Client) -> None:
+    raw = hook_call()
+    read = client.call(CHUNKS.encode() + b"%x\r\n%b\r\n0\r\n\r\n" % (len(raw), raw))
+
+    assert {"Patient/pat-1"} == patient_of(read)
+    assert {"Patient/somebody"} == patient_of(client.call(about("somebody")))
+
+
 def test_headers_of_an_answer(client: Client) -> None:
     client.socket.sendall(about("pat-1"))
     _, stays, _ = client.answer()
