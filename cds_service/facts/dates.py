@@ -135,8 +135,7 @@ def _moment(text: str) -> When | None:
     # In UTC a moment may fall on a day before the first or after the last that a calendar can show.
     if not _FIRST <= day <= _LAST:
         return None
-    ahead = moment.utcoffset() if text[-1] != "Z" else None
-    if ahead:
+    if text[-1] != "Z" and (ahead := moment.utcoffset()):
         return Elsewhere(seconds, seconds, day, day, ahead=round(ahead.total_seconds()))
     return When(seconds, seconds, day, day, zoneless)
 
