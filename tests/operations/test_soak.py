@@ -16,7 +16,7 @@ def rows(*memory: float) -> list[Row]:
 
 def test_what_goes_back_within_two_minutes_is_no_growth_and_each_worker_counts_by_itself() -> None:
     assert pytest.approx([0, 0]) == slopes(rows(100, 105, 100, 104, 106, 100, 100, 109, 150))
-    assert pytest.approx([5, 0]) == slopes(rows(100, 105, 101, 104, 106, 102, 103, 109, 150))
+    assert pytest.approx([5, 0]) == slopes(rows(100, 105, 101, 104, 102, 106, 103, 109, 150))
 
 
 def test_one_line_that_stands_out_is_no_trend_of_files() -> None:
