@@ -159,9 +159,14 @@ def _pseudonyms(here: AdminDesk) -> Callable[[str], str]:
     return lambda who: f"person-{quiet.pseudonym('admin', who)[:12]}" if who else ""
 
 
+# How the audit names the account that something was done to (adapters/governance/accounts.py).
+_ACCOUNT = "account "
+
+
 def _masked(entries: Sequence[Entry], named: Callable[[str], str]) -> list[Entry]:
-    """Return the entries with a pseudonym wherever somebody who did something is named, also inside a text."""
-    people = word_pattern(tuple({one.who for one in entries if one.who}))
+    """Return the entries with a pseudonym wherever somebody is named who did something or has an account."""
+    owners = {one.subject.removeprefix(_ACCOUNT) for one in entries if one.subject.startswith(_ACCOUNT)}
+    people = word_pattern(tuple(sorted({one.who for one in entries if one.who} | owners - {""})))
 
     def hidden(text: str) -> str:
         return people.sub(lambda found: named(found.group()), text) if people else text
