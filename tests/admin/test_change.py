@@ -91,7 +91,7 @@ def test_what_it_would_do_is_what_the_back_test_of_the_command_line_says(sign_in
     assert sorted(re.findall(r"<code>(population-\d+)</code>", shown)) == [
         f"population-{number}" for number in (127, 132, 136, 140, 141, 148, 149, 150, 157)
     ]
-    assert "1 of 9 examples change" in shown
+    assert "1 of 12 examples change" in shown
     assert "All 12 patients who must never get a card stay without one." in shown
     assert "11.5" in shown
     assert "7.5" in shown

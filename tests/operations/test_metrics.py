@@ -348,7 +348,7 @@ def test_every_metric_has_its_row_and_every_row_its_metric() -> None:
 
 def test_every_reason_of_the_probe_has_its_row() -> None:
     source = (ROOT / "cds_service" / "web" / "operations.py").read_text(encoding="utf-8")
-    said = set(re.findall(r'found\.append\("([a-z-]+)"\)', source)) | {"ledger-slow"}
+    said = set(re.findall(r'found\.append\("([a-z-]+)"\)', source)) | {"ledger-slow", "ledger-not-shared"}
     part = TEXT.partition("## Is it well")[2].partition("## Metrics")[0]
 
     assert said == set(
