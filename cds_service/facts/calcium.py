@@ -93,10 +93,15 @@ def product(facts: Facts, window_hours: int) -> Sequence[Measurement]:
     return facts.once((PRODUCT, window_hours), lambda: _product(facts, window_hours))
 
 
+# KNOWLEDGE 5.1, CC-02: a pair counts for 90 days. Beyond them only the newest phosphate is asked for its calcium, since
+# every result that is read costs a call time.
+LOOK_BACK = 90 * DAY
+
+
 def _product(facts: Facts, window_hours: int) -> Sequence[Measurement]:
     calciums, phosphates = corrected(facts), facts.measurements.get("phosphate", ())
     reports, window = facts.measurements.get("cap-product", ()), window_hours * HOUR
-    place = next(_with_calcium(phosphates, calciums, window), None)
+    place = next(_with_calcium(phosphates, calciums, window, facts.now - LOOK_BACK), None)
     if place is None or (place and reports and reports[0].when.end > phosphates[place].when.end):
         return tuple(
             msgspec.structs.replace(
@@ -107,11 +112,15 @@ def _product(facts: Facts, window_hours: int) -> Sequence[Measurement]:
     return Lazy(_products(islice(phosphates, place, place + 3), calciums, window))
 
 
-def _with_calcium(phosphates: Sequence[Measurement], calciums: Sequence[Measurement], window: float) -> Iterator[int]:
-    """Yield the places of the phosphates that have a calcium near them; each result is looked at once."""
+def _with_calcium(
+    phosphates: Sequence[Measurement], calciums: Sequence[Measurement], window: float, since: float
+) -> Iterator[int]:
+    """Yield the places of the phosphates that have a calcium near them; each result is looked at once, none in vain."""
     following = iter(calciums)
     calcium = next(following, None)
     for place, phosphate in enumerate(phosphates):
+        if place and phosphate.when.end < since:
+            return
         # What is too new for this phosphate is too new for all that are older.
         while calcium and calcium.when.start - phosphate.when.end > window:
             calcium = next(following, None)

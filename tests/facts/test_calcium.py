@@ -13,6 +13,7 @@ import pytest
 
 from cds_service.facts import Facts, calcium
 from cds_service.facts.evidence import NO, UNKNOWN, YES, Verdict
+from cds_service.facts.series import Series
 from tests.build import LEFT_OUT, Resource, amounts, bundle, observation, quantity
 from tests.conftest import TakeIn
 
@@ -235,6 +236,18 @@ def test_thousands_of_results_without_a_pair_are_each_looked_at_once(facts: Take
     Four times the results may take eight times the time, not sixteen.
     """
     assert 8 > _pairing(facts, 2000) / _pairing(facts, 500)
+
+
+def test_for_a_pair_nobody_looks_further_back_than_a_pair_counts(facts: TakeIn) -> None:
+    """A result that is read costs time; of two years without a pair three months are read (KNOWLEDGE 5.1: 90 days)."""
+    apart = [one for days in range(1, 700, 14) for one in (phosphate(5.0, days), total(9.0, days + 7))]
+    found = facts(*apart)
+    read = found.measurements["phosphate"]
+    assert isinstance(read, Series)
+
+    assert not calcium.product(found, 72)
+    assert 90 // 14 <= read.looked_at <= 90 // 14 + 2
+    assert [] == products(facts(phosphate(7.0, 1), phosphate(8.0, 95), total(10.0, 95)))
 
 
 def _pairing(facts: TakeIn, number: int) -> float:
