@@ -11,8 +11,8 @@ from collections.abc import Callable
 import msgspec
 
 from cds_service.adapters.deadline import Deadline
+from cds_service.protocol.urls import PORTS
 
-PORTS = {"http": 80, "https": 443}
 # One spelling only: no user, no query, no fragment, no backslash, nothing beyond ASCII, no dot segments.
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9]+(?:(?:\.|-+)[a-z0-9]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"

@@ -101,7 +101,7 @@ LOOK_BACK = 90 * DAY
 def _product(facts: Facts, window_hours: int) -> Sequence[Measurement]:
     calciums, phosphates = corrected(facts), facts.measurements.get("phosphate", ())
     reports, window = facts.measurements.get("cap-product", ()), window_hours * HOUR
-    place = next(_with_calcium(phosphates, calciums, window, facts.now - LOOK_BACK), None)
+    place = _first_pair(phosphates, calciums, window, facts.now - LOOK_BACK)
     if place is None or (place and reports and reports[0].when.end > phosphates[place].when.end):
         return tuple(
             msgspec.structs.replace(
@@ -112,22 +112,23 @@ def _product(facts: Facts, window_hours: int) -> Sequence[Measurement]:
     return Lazy(_products(islice(phosphates, place, place + 3), calciums, window))
 
 
-def _with_calcium(
+def _first_pair(
     phosphates: Sequence[Measurement], calciums: Sequence[Measurement], window: float, since: float
-) -> Iterator[int]:
-    """Yield the places of the phosphates that have a calcium near them; each result is looked at once, none in vain."""
+) -> int | None:
+    """Return the place of the newest phosphate that has a calcium near it; each result is looked at once at most."""
     following = iter(calciums)
     calcium = next(following, None)
     for place, phosphate in enumerate(phosphates):
         if place and phosphate.when.end < since:
-            return
+            return None
         # What is too new for this phosphate is too new for all that are older.
         while calcium and calcium.when.start - phosphate.when.end > window:
             calcium = next(following, None)
         if calcium is None:
-            return
+            return None
         if phosphate.when.start - calcium.when.end <= window:
-            yield place
+            return place
+    return None
 
 
 def products(facts: Facts, window_hours: int) -> Sequence[Measurement]:

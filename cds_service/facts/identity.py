@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 import msgspec
 
 from cds_service import decoding
 from cds_service.facts.bundles import Found
 from cds_service.facts.records import Lab, Raw, Record, Reference, present
+from cds_service.protocol.urls import normal
 from cds_service.protocol.wire import no_twins
 
 OURS, NOBODY, UNRELATED, STRANGER, MERGED = "ours", "no-subject", "unrelated-server", "stranger", "merged-record"
 _VERSION = re.compile(r"/_history/[^/]*$")
-_PORTS = {"http": 80, "https": 443}
 # FHIR Patient.link: "replaces" and "replaced-by" are records of the same person, "refer" and "seealso" need not be.
 _SAME_PERSON = frozenset({"replaces", "replaced-by"})
 
@@ -30,20 +29,6 @@ _links = decoding.decoder(list[_Link])
 def unversioned(reference: str) -> str:
     """Return a reference without the version it may name."""
     return _VERSION.sub("", reference)
-
-
-def spelt(base: str) -> str:
-    """Return a base URL as all spell it who mean the same: host in lower case, no default port (RFC 3986, 6.2)."""
-    try:
-        parts = urlsplit(base)
-        port = parts.port
-    except ValueError:
-        return base
-    if "@" in parts.netloc or parts.query or parts.fragment or not parts.hostname:
-        return base
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    own = "" if port in (None, _PORTS.get(parts.scheme)) else f":{port}"
-    return f"{parts.scheme}://{host}{own}{parts.path}"
 
 
 class Identity(msgspec.Struct):
@@ -113,7 +98,7 @@ class Identity(msgspec.Struct):
         return self._same(rest)
 
     def _is_here(self, base: str) -> bool:
-        return not self.bases or base in self.bases or spelt(base) in {spelt(one) for one in self.bases}
+        return not self.bases or base in self.bases or normal(base) in {normal(one) for one in self.bases}
 
     def _same(self, patient_id: str) -> str:
         return OURS if patient_id == self.patient_id or patient_id in self.merged else STRANGER

@@ -6,17 +6,16 @@ import base64
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import jwt
 import msgspec
 
 from cds_service import decoding
-from cds_service.adapters.addresses import PORTS
 from cds_service.adapters.auth.issuers import ANY_TENANT, Issuer, Issuers
 from cds_service.adapters.auth.keys import ALGORITHMS, Key, KeyStore, KeysUnavailable
 from cds_service.adapters.auth.replays import Replays
 from cds_service.errors import MalformedJson
+from cds_service.protocol.urls import normal
 from cds_service.protocol.wire import Body
 
 MAX_TOKEN = 8 * 1024
@@ -168,22 +167,6 @@ def _check_audience(claims: Mapping[str, Any], accepted: set[str], issuer: Issue
     texts = [one for one in named if isinstance(one, str)]
     if not any(normal(one) in accepted or one in issuer.audiences for one in texts):
         raise Refused("aud")
-
-
-def normal(url: str) -> str:
-    """Return an address in one spelling: scheme and host in lower case, no default port, no slash at the end."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return url
-    plain = url.isascii() and url.isprintable() and not set(url) & set(" @#?\\")
-    scheme = parts.scheme.lower()
-    if not plain or scheme not in PORTS or not parts.hostname:
-        return url
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    shown = f":{port}" if port is not None and port != PORTS[scheme] else ""
-    return f"{scheme}://{host}{shown}{parts.path.removesuffix('/')}"
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> float:

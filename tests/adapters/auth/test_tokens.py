@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cds_service.adapters.auth import Issuer, Issuers, KeyStore, Refused, ReplaysInMemory, Verifier
 from cds_service.adapters.auth.keys import read_keys
-from cds_service.adapters.auth.tokens import normal
+from cds_service.protocol.urls import normal
 from tests.adapters.auth.hostile import HOSTILE
 from tests.adapters.auth.signing import (
     AUDIENCE,
